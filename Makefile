@@ -1,0 +1,70 @@
+# Everything a developer runs. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The lock files list every package with its hashes, so pip has nothing left to resolve.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
+	--custom-compile-command "make requirements"
+
+.DEFAULT_GOAL := help
+.PHONY: help run test demo bench lint format openapi migration build requirements clean
+
+help: ## List these targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.13 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made (Debian: apt-get install python3-venv)."; exit 1; }
+
+$(VENV)/.%: requirements/%.txt | $(BIN)/python
+	@echo "Installing requirements/$*.txt ..."
+	@$(INSTALL) -r $<
+	@touch $@
+
+run: $(VENV)/.local ## Serve the whole API on http://127.0.0.1:8000.
+	@exec $(BIN)/python -m local
+
+demo: $(VENV)/.local $(VENV)/.demo ## A real language model answers 20 jobs; every receipt is verified.
+	@exec $(BIN)/python -m local.demo
+
+test: $(VENV)/.dev ## Run all tests that this machine can run.
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.local ## Measure full cycles over HTTP beside the SQL-level limit.
+	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types, imports and the template.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=layers/shared:functions:. $(BIN)/lint-imports
+	$(BIN)/cfn-lint template.yaml
+
+format: $(VENV)/.dev ## Format the code and mend what ruff can mend.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+openapi: $(VENV)/.local ## Write the OpenAPI document that the public function serves.
+	@PYTHONPATH=layers/shared:functions DATABASE_URL=sqlite:///never-opened.db \
+		SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))') \
+		$(BIN)/python -m public.document
+
+migration: $(VENV)/.local ## Draft a migration from the tables: make migration MESSAGE="add wallets".
+	@test -n "$(MESSAGE)" || { echo 'Say what it does: make migration MESSAGE="add wallets"'; exit 2; }
+	@PYTHONPATH=layers/shared:functions $(BIN)/python -m coordinator.migrations.draft "$(MESSAGE)"
+
+build: $(VENV)/.dev ## Build what would be deployed, into .aws-sam/build.
+	@SAM_CLI_TELEMETRY=0 $(BIN)/sam build
+
+requirements: $(VENV)/.dev ## Pin the newest versions again (ARGS="--upgrade" or --upgrade-package NAME).
+	$(UV_COMPILE) $(ARGS) requirements/dev.in -o requirements/dev.txt
+	$(UV_COMPILE) $(ARGS) requirements/local.in -c requirements/dev.txt -o requirements/local.txt
+	$(UV_COMPILE) $(ARGS) requirements/demo.in -c requirements/dev.txt -o requirements/demo.txt
+	$(UV_COMPILE) $(ARGS) requirements/layer.in -c requirements/dev.txt -o layers/shared/requirements.txt
+	$(UV_COMPILE) $(ARGS) requirements/migrate.in -c requirements/dev.txt -o functions/migrate/requirements.txt
+
+clean: ## Remove what was installed and built; the volume .local stays.
+	rm -rf $(VENV) .aws-sam .mypy_cache .ruff_cache .pytest_cache
