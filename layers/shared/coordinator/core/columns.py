@@ -1,0 +1,33 @@
+"""Column types that every table shares."""
+
+from typing import Any, cast
+
+from sqlalchemy import Column, String, Table
+from sqlalchemy.dialects.postgresql import VARCHAR
+from sqlmodel import SQLModel
+
+# Named by rule, so that a migration can drop on SQLite what it made there.
+SQLModel.metadata.naming_convention = {
+    "pk": "%(table_name)s_pk",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ix": "%(table_name)s_%(column_0_N_name)s",
+}
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """The table behind a model, for statements of SQLAlchemy Core."""
+    return cast("Table", model.__table__)  # type: ignore[attr-defined]
+
+
+def id_column(*, primary_key: bool = False, nullable: bool = False, unique: bool = False) -> Column[Any]:
+    return Column(_ascii_text(36), primary_key=primary_key, nullable=nullable, unique=unique)
+
+
+def digest_column(*, primary_key: bool = False, nullable: bool = False, unique: bool = False) -> Column[Any]:
+    """Holds 32 bytes as hexadecimal digits."""
+    return Column(_ascii_text(64), primary_key=primary_key, nullable=nullable, unique=unique)
+
+
+def _ascii_text(length: int) -> String:
+    """Text that sorts by its bytes on every database: ids must come out in the order of their time."""
+    return String(length).with_variant(VARCHAR(length, collation="C"), "postgresql")

@@ -1,0 +1,123 @@
+"""Transactions on SQLite and Postgres: committed before the caller goes on, tried again where that is safe."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from coordinator.core.config import settings
+from coordinator.core.errors import ConfigurationError
+from coordinator.core.sqlite import WRITE_OPTION, WriterLock, sqlite_engine
+
+T = TypeVar("T")
+
+_ATTEMPTS = 5
+# SQLSTATE serialization_failure and deadlock_detected: the server undid the transaction.
+_UNDONE_BY_SERVER = frozenset({"40001", "40P01"})
+_CONNECT_TIMEOUT_SECONDS = 5
+_STATEMENT_TIMEOUT_MS = 10_000
+
+
+class Database:
+    """The one connection of this process; `read` and `write` run a function inside a transaction."""
+
+    def __init__(self, url: str) -> None:
+        parsed = _parse(url)
+        self._writer: WriterLock | None = None
+        if parsed.get_backend_name() == "sqlite":
+            self.engine = sqlite_engine(parsed)
+            self._writer = WriterLock(Path(str(parsed.database)))
+        else:
+            self.engine = _postgres_engine(parsed)
+        self._write_engine = self.engine.execution_options(**{WRITE_OPTION: True})
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Runs work that only reads."""
+        return self._run(work, writes=False)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Runs work in one transaction, committed when this returns; an exception leaves nothing behind.
+
+        Serialization failures, deadlocks and connections that broke before the commit are tried again, so `work`
+        must have no effect but on the database.
+        """
+        return self._run(work, writes=True)
+
+    def _run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        attempt = 1
+        while True:
+            committing = False
+            try:
+                with self._turn(writes=writes), self._connect(writes=writes) as connection:
+                    transaction = connection.begin()
+                    try:
+                        result = work(connection)
+                    except BaseException:
+                        transaction.rollback()
+                        raise
+                    committing = True
+                    transaction.commit()
+                    return result
+            except DBAPIError as error:
+                if attempt == _ATTEMPTS or not _was_undone(error, committing=committing):
+                    raise
+            attempt += 1
+
+    def _turn(self, *, writes: bool) -> AbstractContextManager[None]:
+        return self._writer.held() if writes and self._writer else nullcontext()
+
+    def _connect(self, *, writes: bool) -> Connection:
+        return (self._write_engine if writes else self.engine).connect()
+
+
+@cache
+def database() -> Database:
+    """The database that DATABASE_URL names, connected once in this process."""
+    return Database(settings().database_url)
+
+
+def insert_new(tx: Connection, table: Any, values: dict[str, Any]) -> None:
+    """Adds a row unless one with the same key exists, which then stays as it is."""
+    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
+    tx.execute(dialect.insert(table).values(values).on_conflict_do_nothing())
+
+
+def _was_undone(error: DBAPIError, *, committing: bool) -> bool:
+    """Tells whether a failed transaction surely left no trace, so that it may run again."""
+    if getattr(error.orig, "sqlstate", None) in _UNDONE_BY_SERVER:
+        return True
+    # A connection lost while committing may or may not have committed.
+    return error.connection_invalidated and not committing
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError("DATABASE_URL is not an SQLAlchemy URL") from error
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigurationError("DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://")
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def _postgres_engine(url: URL) -> Engine:
+    return create_engine(
+        url,
+        pool_size=1,
+        max_overflow=0,
+        isolation_level="READ COMMITTED",
+        connect_args={
+            # Transaction poolers hand each transaction another server connection, which has not prepared it.
+            "prepare_threshold": None,
+            "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+            "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
+            "application_name": "aitbc-coordinator",
+        },
+    )

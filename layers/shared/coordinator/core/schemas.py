@@ -1,0 +1,47 @@
+"""What the HTTP bodies of all subjects share."""
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from coordinator.core.money import parse_aitbc
+
+T = TypeVar("T")
+
+
+class RequestBody(BaseModel):
+    """Unknown fields are ignored, wrong types are errors: "5" is not a number."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+def _parse_amount(value: Any) -> int:
+    if not isinstance(value, str):
+        raise ValueError("must be a decimal string")  # noqa: TRY004  (pydantic reports ValueError as a field error)
+    return parse_aitbc(value)
+
+
+# AITBC: a decimal string outside, atoms (10^-8) inside.
+Amount = Annotated[
+    int,
+    BeforeValidator(_parse_amount),
+    WithJsonSchema({"type": "string", "pattern": r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,8})?$", "examples": ["12.5"]}),
+]
+
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-31T12:00:00.000000Z"])]
+
+
+class Page(BaseModel, Generic[T]):
+    """Newest first; `next_cursor` fetches what follows, null at the end."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+class PageQuery(BaseModel):
+    limit: int = Field(default=50, ge=1, le=200, description="How many items at most.")
+    cursor: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        description="The `next_cursor` of the page before.",
+    )

@@ -1,0 +1,91 @@
+"""SQLite for one machine: durable commits, and writers that take turns."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.pool import StaticPool
+
+from coordinator.core.errors import ConfigurationError
+
+BUSY_TIMEOUT_SECONDS = 10
+# The execution option that makes a transaction begin as a writer's.
+WRITE_OPTION = "coordinator_write"
+
+
+class WriterLock:
+    """Lets the writers of all processes take turns.
+
+    SQLite's own busy handler sleeps and retries, so with many writers some starve for seconds; waiting in the
+    kernel's queue for a lock on a file beside the database wakes them in turn.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + ".lock")
+        self._file: int | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        if self._file is None:
+            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+def sqlite_engine(url: URL) -> Engine:
+    """An engine of one connection whose acknowledged commits survive a power cut.
+
+    Raises:
+        ConfigurationError: the database would stand where SQLite's locks or files don't last.
+    """
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError("DATABASE_URL: SQLite needs a file, memory does not survive a restart")
+    path = Path(url.database).absolute()
+    _refuse_unsafe_place(path)
+    engine = create_engine(
+        url,
+        poolclass=StaticPool,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare_connection(connection: Any, _record: Any) -> None:
+    # The driver's own implicit transactions are off: `_begin` says when one starts, and as what.
+    connection.isolation_level = None
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITE_OPTION, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _refuse_unsafe_place(path: Path) -> None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html: set by Lambda itself.
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") and not os.environ.get("AWS_SAM_LOCAL"):
+        raise ConfigurationError("DATABASE_URL: SQLite can't be shared by Lambda's environments; use Postgres")
+    filesystem = _filesystem_of(path)
+    if filesystem.startswith(("nfs", "cifs", "smb")):
+        # https://www.sqlite.org/wal.html: all processes must be on one machine; network locks are unreliable.
+        raise ConfigurationError(f"DATABASE_URL: SQLite is not safe on a network file system ({filesystem})")
+
+
+def _filesystem_of(path: Path) -> str:
+    """The type of the file system that holds `path`, as Linux names it; empty where that is not told."""
+    try:
+        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    except OSError:
+        return ""
+    holding = [(Path(point), kind) for point, kind in mounts if path.is_relative_to(point)]
+    return max(holding, key=lambda mount: len(mount[0].parts), default=(path, ""))[1]

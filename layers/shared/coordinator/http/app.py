@@ -1,0 +1,69 @@
+"""Makes the FastAPI application and the Lambda handler of a function."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from mangum import Mangum
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from coordinator.core.config import settings
+from coordinator.core.errors import CoordinatorError
+from coordinator.http.asgi import Envelope
+from coordinator.http.errors import (
+    on_coordinator_error,
+    on_http_exception,
+    on_unexpected_error,
+    on_validation_error,
+)
+
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+# All that a request may carry to us and read from us across origins.
+_CORS_HEADERS = ["X-Api-Key", "X-Session-Token", "X-Miner-Id", "X-Request-Id", "Idempotency-Key", "Content-Type"]
+_CORS_EXPOSED = ["X-Request-Id", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "Idempotency-Replayed"]
+_HOST = re.compile(r"[^:\[\]]*(:[0-9]{1,5})?")
+
+
+def create_app(*routers: APIRouter) -> FastAPI:
+    """One function's application; the document and its pages are served by the public function for all of them."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, strict_content_type=False)
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(CoordinatorError, on_coordinator_error)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(Exception, on_unexpected_error)
+    return app
+
+
+def lambda_handler(app: FastAPI) -> Handler:
+    """The entry point that Lambda calls with API Gateway events (payload format 2.0)."""
+    adapter = Mangum(_enveloped(app), lifespan="off")
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        # Mangum breaks on hosts that it can't split, such as [::1]:8000; nothing of ours depends on the host.
+        host = event.get("headers", {}).get("host")
+        if host is not None and _HOST.fullmatch(host) is None:
+            event["headers"]["host"] = "invalid"
+        return adapter(event, context)
+
+    return handler
+
+
+def _enveloped(app: FastAPI) -> Envelope:
+    origins = settings().cors_allow_origins
+    if not origins:
+        return Envelope(app)
+    return Envelope(
+        CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=_CORS_HEADERS,
+            expose_headers=_CORS_EXPOSED,
+        )
+    )

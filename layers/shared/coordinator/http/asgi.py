@@ -1,0 +1,65 @@
+"""Around every request, whatever becomes of it: its id, the last resort for errors, HEAD as GET without a body."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from coordinator.core.log import logger
+from coordinator.http.errors import error_response, on_unexpected_error
+
+_PRINTABLE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
+_PREFIX = "/api"
+
+
+class Envelope:
+    """The outermost ASGI application of a function."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = _request_id(scope)
+        started = False
+        head = scope["method"] == "HEAD"
+
+        async def send_enveloped(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            elif head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        scope = {**scope, "method": "GET" if head else scope["method"], "root_path": _root_path(scope["path"])}
+        try:
+            if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+                errors = [{"loc": ["path or query"], "msg": "may not contain NUL", "type": "nul_in_string"}]
+                response = error_response(422, "VALIDATION_ERROR", "The request is not valid.", {"errors": errors})
+                await response(scope, receive, send_enveloped)
+                return
+            await self._app(scope, receive, send_enveloped)
+        except Exception:  # noqa: BLE001
+            logger.exception("%s %s failed", scope["method"], scope["path"], extra={"request_id": request_id.decode()})
+            if not started:
+                response = await on_unexpected_error(Request(scope), Exception())
+                await response(scope, receive, send_enveloped)
+
+
+def _root_path(path: str) -> str:
+    """Every path is also served under /api; the router takes the rest."""
+    return _PREFIX if path == _PREFIX or path.startswith(_PREFIX + "/") else ""
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The caller's own id if it is fit to be repeated, else that of the event."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _PRINTABLE_ID.fullmatch(value):
+            return bytes(value)
+    event: Mapping[str, Any] = scope.get("aws.event", {})
+    own = event.get("requestContext", {}).get("requestId")
+    return str(own or uuid4()).encode()

@@ -1,0 +1,88 @@
+"""The one table of HTTP statuses, and the one shape of error bodies."""
+
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from coordinator.core.errors import CoordinatorError
+
+STATUS_OF = {
+    "UNAUTHORIZED": 401,
+    "FORBIDDEN": 403,
+    "JOB_NOT_FOUND": 404,
+    "MINER_NOT_FOUND": 404,
+    "INVALID_JOB_TYPE": 400,
+    "MINER_ID_REQUIRED": 400,
+    "JOB_FINISHED": 409,
+    "JOB_CANCELLED": 409,
+    "LEASE_LOST": 409,
+    "RESULT_CONFLICT": 409,
+    "PAYLOAD_TOO_LARGE": 413,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "VALIDATION_ERROR": 422,
+    "BAD_SIGNATURE": 422,
+    "JOB_NOT_READY": 425,
+    "NOT_READY": 503,
+}
+_MESSAGES = {
+    404: "There is nothing at this path.",
+    405: "This path does not take this method.",
+}
+
+
+class PayloadTooLarge(CoordinatorError):
+    """The body is larger than 1 MiB."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class UnsupportedMediaType(CoordinatorError):
+    """The body must be JSON, sent with Content-Type: application/json."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+def error_response(
+    status: int,
+    code: str,
+    message: str,
+    details: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    body = {"error": {"code": code, "message": message, "details": details or {}}}
+    return Response(json.dumps(body), status, headers, media_type="application/json")
+
+
+async def on_coordinator_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, CoordinatorError)  # noqa: S101  (registered for this class only)
+    headers = {"WWW-Authenticate": "ApiKey"} if error.code == "UNAUTHORIZED" else None
+    return error_response(STATUS_OF[error.code], error.code, error.message, error.details, headers)
+
+
+async def on_validation_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    # What was sent is not sent back: it may be a secret, or nothing that JSON can carry.
+    errors = [{"loc": _plain(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
+    return error_response(422, "VALIDATION_ERROR", "The request is not valid.", {"errors": errors})
+
+
+async def on_http_exception(_request: Request, error: Exception) -> Response:
+    """Unknown paths and methods, as Starlette reports them."""
+    assert isinstance(error, HTTPException)  # noqa: S101
+    status = HTTPStatus(error.status_code)
+    return error_response(
+        error.status_code, status.name, _MESSAGES.get(status, status.description), headers=error.headers
+    )
+
+
+async def on_unexpected_error(_request: Request, _error: Exception) -> Response:
+    return error_response(500, "INTERNAL_ERROR", "Something went wrong here; the log knows it by the request id.")
+
+
+def _plain(location: Iterable[Any]) -> list[str | int]:
+    return [part if isinstance(part, int) else str(part).encode("utf-8", "replace").decode() for part in location]

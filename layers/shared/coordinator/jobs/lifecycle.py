@@ -1,0 +1,119 @@
+"""How a job and its attempts change state: every change of the other modules goes through here.
+
+A job is locked before its attempts, so that two transactions never wait for each other.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, text, update
+
+from coordinator.core.columns import table_of
+from coordinator.jobs.models import LIVE, Attempt, Job
+from coordinator.jobs.schemas import JobStatus
+
+jobs = table_of(Job)
+attempts = table_of(Attempt)
+
+# All that a decision about a job needs; its parameters may be a megabyte.
+_STATE = [column for column in jobs.c if column.name not in ("parameters", "constraints")]
+_LIVE = text(LIVE)
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    # Given back: the miner registered again, deregistered or fell silent.
+    RELEASED = "released"
+    CANCELLED = "cancelled"
+
+
+def lock_job(tx: Connection, job_id: str, *, skip_locked: bool = False) -> Row[Any] | None:
+    """The job's state, held until the transaction ends; None if it does not exist or is skipped."""
+    return tx.execute(select(*_STATE).where(jobs.c.id == job_id).with_for_update(skip_locked=skip_locked)).first()
+
+
+def end_attempt(
+    tx: Connection, job_id: str, attempt: int, outcome: Outcome, now_us: int, *, answer_sha256: str | None = None
+) -> None:
+    this = (attempts.c.job_id == job_id) & (attempts.c.attempt == attempt)
+    end = {"ended_us": now_us, "outcome": outcome, "answer_sha256": answer_sha256}
+    tx.execute(update(attempts).where(this).values(end))
+
+
+def end_live_attempt(tx: Connection, job_id: str, outcome: Outcome, now_us: int) -> None:
+    live = update(attempts).where(attempts.c.job_id == job_id, _LIVE)
+    tx.execute(live.values(ended_us=now_us, outcome=outcome))
+
+
+def return_job(tx: Connection, job: Row[Any], now_us: int) -> JobStatus:
+    """Puts a job whose attempt has ended back into the queue, or fails it when its attempts are used up."""
+    if job.attempts >= job.max_attempts:
+        fail_job(tx, job.id, "ATTEMPTS_EXHAUSTED", f"None of {job.attempts} attempts brought a result.", now_us)
+        return JobStatus.FAILED
+    back = {"status": JobStatus.PENDING, "miner_id": None, "started_us": None, "updated_us": now_us}
+    tx.execute(update(jobs).where(jobs.c.id == job.id).values(back))
+    return JobStatus.PENDING
+
+
+def fail_job(tx: Connection, job_id: str, code: str, message: str, now_us: int) -> None:
+    failed = {
+        "status": JobStatus.FAILED,
+        "error_code": code,
+        "error_message": message,
+        "completed_us": now_us,
+        "updated_us": now_us,
+    }
+    tx.execute(update(jobs).where(jobs.c.id == job_id).values(failed))
+
+
+def complete_job(tx: Connection, job_id: str, miner_id: str, started_us: int, price_atoms: int, now_us: int) -> None:
+    completed = {
+        "status": JobStatus.COMPLETED,
+        "miner_id": miner_id,
+        "price_atoms": price_atoms,
+        "started_us": started_us,
+        "completed_us": now_us,
+        "updated_us": now_us,
+    }
+    tx.execute(update(jobs).where(jobs.c.id == job_id).values(completed))
+
+
+def release_leases(tx: Connection, miner_id: str, now_us: int) -> int:
+    """Returns all jobs that a miner holds; gives their number."""
+    held = select(attempts.c.job_id).where(attempts.c.miner_id == miner_id, _LIVE).order_by(attempts.c.job_id)
+    released = 0
+    for job_id in tx.scalars(held).all():
+        released += end_lease(tx, job_id, Outcome.RELEASED, now_us, miner_id=miner_id)
+    return released
+
+
+def end_lease(
+    tx: Connection,
+    job_id: str,
+    outcome: Outcome,
+    now_us: int,
+    *,
+    miner_id: str | None = None,
+    expired_only: bool = False,
+    skip_locked: bool = False,
+) -> bool:
+    """Ends the live lease of a job and returns the job to the queue.
+
+    What was read before the job was locked may have changed since, so the conditions are checked again here.
+    """
+    job = lock_job(tx, job_id, skip_locked=skip_locked)
+    if job is None:
+        return False
+    still = update(attempts).where(attempts.c.job_id == job_id, _LIVE)
+    if miner_id is not None:
+        still = still.where(attempts.c.miner_id == miner_id)
+    if expired_only:
+        still = still.where(attempts.c.lease_expires_us <= now_us)
+    ended = tx.execute(still.values(ended_us=now_us, outcome=outcome)).rowcount == 1
+    if ended:
+        return_job(tx, job, now_us)
+    return ended

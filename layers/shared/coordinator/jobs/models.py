@@ -1,0 +1,95 @@
+from typing import Any
+
+from sqlalchemy import Index, text
+from sqlmodel import BigInteger, Field, SmallInteger, SQLModel, Text
+
+from coordinator.core.columns import digest_column, id_column
+
+# Written out in queries too: SQLite uses a partial index only where its condition stands as it is.
+UNFINISHED = "status IN ('pending', 'running')"
+LIVE = "ended_us IS NULL"
+
+
+def _partial(name: str, *columns: Any, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, postgresql_where=text(where), sqlite_where=text(where))
+
+
+class JobClass(SQLModel, table=True):
+    """All jobs with the same requirements, so that eligibility is worked out once and not for each job."""
+
+    __tablename__ = "job_classes"
+    __table_args__ = (Index("job_classes_by_age", "created_us"),)
+
+    id: str = Field(sa_column=digest_column(primary_key=True))
+    requirements: str = Field(sa_type=Text)
+    created_us: int = Field(sa_type=BigInteger)
+
+
+class Job(SQLModel, table=True):
+    __tablename__ = "jobs"
+    __table_args__ = (
+        # The order in which jobs of one class are handed out.
+        _partial(
+            "jobs_queue",
+            "class_id",
+            text("priority DESC"),
+            text("max_price_atoms DESC"),
+            "id",
+            where="status = 'pending'",
+        ),
+        _partial("jobs_unfinished", "expires_us", where=UNFINISHED),
+        Index("jobs_of_client", "client_id", "id"),
+    )
+
+    id: str = Field(sa_column=id_column(primary_key=True))
+    client_id: str = Field(sa_column=id_column())
+    class_id: str = Field(sa_column=digest_column())
+    job_type: str
+    priority: int = Field(sa_type=SmallInteger)
+    # Zero for a free job.
+    max_price_atoms: int = Field(sa_type=BigInteger)
+    ttl_seconds: int
+    timeout_seconds: int
+    max_attempts: int = Field(sa_type=SmallInteger)
+    status: str
+    attempts: int = Field(sa_type=SmallInteger)
+    miner_id: str | None = Field(sa_column=id_column(nullable=True))
+    price_atoms: int | None = Field(sa_type=BigInteger)
+    error_code: str | None
+    error_message: str | None
+    created_us: int = Field(sa_type=BigInteger)
+    updated_us: int = Field(sa_type=BigInteger)
+    started_us: int | None = Field(sa_type=BigInteger)
+    completed_us: int | None = Field(sa_type=BigInteger)
+    expires_us: int = Field(sa_type=BigInteger)
+    constraints: str = Field(sa_type=Text)
+    parameters_sha256: str = Field(sa_column=digest_column())
+    parameters: str = Field(sa_type=Text)
+
+
+class Attempt(SQLModel, table=True):
+    """One lease of a job to a miner: live until `ended_us` is set, kept to judge late answers."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        # One lease, one miner: the database itself refuses a second.
+        _partial("attempts_one_live", "job_id", where=LIVE, unique=True),
+        _partial("attempts_held", "miner_id", where=LIVE),
+        _partial("attempts_expiry", "lease_expires_us", where=LIVE),
+        _partial("attempts_cancelled", "miner_id", "ended_us", where="outcome = 'cancelled'"),
+    )
+
+    job_id: str = Field(sa_column=id_column(primary_key=True))
+    attempt: int = Field(sa_type=SmallInteger, primary_key=True)
+    miner_id: str = Field(sa_column=id_column())
+    lease_token: str = Field(sa_column=id_column())
+    started_us: int = Field(sa_type=BigInteger)
+    lease_expires_us: int = Field(sa_type=BigInteger)
+    # The attempt's own end, past which no lease is renewed.
+    deadline_us: int = Field(sa_type=BigInteger)
+    progress_percent: float
+    progress_message: str | None
+    ended_us: int | None = Field(sa_type=BigInteger)
+    outcome: str | None
+    # What the miner answered, to tell a repeated answer from another one.
+    answer_sha256: str | None = Field(sa_column=digest_column(nullable=True))

@@ -1,0 +1,30 @@
+"""Drafts a migration from the difference between the tables and the newest schema: `make migration`."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from alembic import command
+from alembic.script import ScriptDirectory
+
+from coordinator.core.database import Database
+from coordinator.migrations.upgrade import alembic_config, upgrade
+
+
+def draft(message: str) -> None:
+    config = alembic_config()
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    revision = f"{len(list(ScriptDirectory.from_config(config).walk_revisions())) + 1:04d}"
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'draft.db'}"
+        upgrade(url)
+        database = Database(url)
+        with database.engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.revision(config, message, autogenerate=True, rev_id=revision)
+        database.engine.dispose()
+    print(f"Read it, then set HEAD in migrations/__init__.py to {revision!r}.")  # noqa: T201  (a command)
+
+
+if __name__ == "__main__":
+    draft(sys.argv[1])

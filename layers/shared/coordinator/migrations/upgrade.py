@@ -1,0 +1,38 @@
+"""Brings a database to the newest schema."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from coordinator.core.database import Database
+
+# Any number serves as long as nothing else on the server locks it: the bytes of "AITBC".
+_ADVISORY_LOCK = 0x4149544243
+
+
+def upgrade(url: str) -> None:
+    """Runs all missing migrations in one transaction; several callers at once take turns."""
+    database = Database(url)
+    try:
+        database.write(_upgrade)
+    finally:
+        database.engine.dispose()
+
+
+def alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _upgrade(tx: Connection) -> None:
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        # Building an index may take longer than any request may.
+        tx.execute(text("SET LOCAL statement_timeout = 0"))
+    config = alembic_config()
+    config.attributes["connection"] = tx
+    command.upgrade(config, "head")

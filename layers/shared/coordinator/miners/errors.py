@@ -1,0 +1,13 @@
+from coordinator.core.errors import CoordinatorError
+
+
+class MinerNotFound(CoordinatorError):
+    """This miner is not registered; register it first."""
+
+    code = "MINER_NOT_FOUND"
+
+
+class MinerIdRequired(CoordinatorError):
+    """This key runs several miners; name one in the header X-Miner-Id."""
+
+    code = "MINER_ID_REQUIRED"

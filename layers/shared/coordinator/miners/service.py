@@ -1,0 +1,170 @@
+"""Miners: registration, signs of life, and who may act as which miner."""
+
+import json
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, select, update
+
+from coordinator.core import clock
+from coordinator.core.canonical import canonical_json, sha256_hex
+from coordinator.core.columns import table_of
+from coordinator.core.config import settings
+from coordinator.core.database import insert_new
+from coordinator.core.errors import InvalidInput
+from coordinator.core.ids import is_id, new_id
+from coordinator.core.money import format_aitbc
+from coordinator.miners.errors import MinerIdRequired, MinerNotFound
+from coordinator.miners.models import Miner
+from coordinator.miners.schemas import Heartbeat, MinerRead, MinerRegister
+
+miners = table_of(Miner)
+
+ACTIVE = "active"
+INACTIVE = "inactive"
+
+_MAX_REPORT_CHARACTERS = 16_384
+
+
+class Registration(NamedTuple):
+    miner: MinerRead
+    created: bool
+
+
+def register(tx: Connection, owner_id: str, body: MinerRegister) -> Registration:
+    """Adds a miner, or updates the one that the same key registered at the same address and endpoint."""
+    now = clock.now_us(tx)
+    values = _registered_values(body, now)
+    key = {"owner_id": owner_id, "address": body.address, "endpoint": body.endpoint or ""}
+    this = select(miners).filter_by(**key).with_for_update()
+    known = tx.execute(this).first()
+    if known is None:
+        first = {"id": new_id(), "created_us": now, "last_assigned_us": now, "report": "{}", **key, **values}
+        # Of two first registrations at once the second waits here, then updates what the first has added.
+        insert_new(tx, miners, first)
+        known = tx.execute(this).one()
+        if known.id == first["id"]:
+            return Registration(read(known), created=True)
+    tx.execute(update(miners).where(miners.c.id == known.id).values(values))
+    return Registration(read(tx.execute(this).one()), created=False)
+
+
+def acting(tx: Connection, owner_id: str, miner_id: str | None, *, registered: bool = True) -> Row[Any]:
+    """The miner that a call speaks for, locked until the transaction ends so that its calls take turns.
+
+    Args:
+        tx: the transaction of the call.
+        owner_id: whose key called.
+        miner_id: the header X-Miner-Id, if there was one.
+        registered: whether a deregistered miner is refused.
+
+    Raises:
+        MinerNotFound: the key has no such miner, or it is deregistered.
+        MinerIdRequired: no miner was named and the key has several.
+    """
+    if miner_id is not None and not is_id(miner_id):
+        raise MinerNotFound
+    mine = select(miners).where(miners.c.owner_id == owner_id)
+    if miner_id is not None:
+        mine = mine.where(miners.c.id == miner_id)
+    candidates = tx.execute(mine.order_by(miners.c.registered.desc()).limit(2).with_for_update()).all()
+    if len(candidates) > 1 and candidates[1].registered == candidates[0].registered:
+        raise MinerIdRequired
+    if not candidates or (registered and not candidates[0].registered):
+        raise MinerNotFound
+    return candidates[0]
+
+
+def revive(tx: Connection, miner_id: str, now_us: int) -> None:
+    """Takes any call of a miner that was given up as the sign of life it is."""
+    tx.execute(update(miners).where(miners.c.id == miner_id).values(status=ACTIVE, last_heartbeat_us=now_us))
+
+
+def note_heartbeat(tx: Connection, miner_id: str, body: Heartbeat, now_us: int) -> None:
+    report = json.dumps(body.model_dump(exclude_none=True))
+    if len(report) > _MAX_REPORT_CHARACTERS:
+        raise InvalidInput.at("body", "metrics", message=f"over {_MAX_REPORT_CHARACTERS} characters", kind="too_long")
+    seen = {"status": ACTIVE, "last_heartbeat_us": now_us, "report": report}
+    tx.execute(update(miners).where(miners.c.id == miner_id).values(seen))
+
+
+def retire(tx: Connection, miner_id: str) -> MinerRead:
+    """Takes a miner out of service until it registers again."""
+    tx.execute(update(miners).where(miners.c.id == miner_id).values(status=INACTIVE, registered=False))
+    return read(tx.execute(select(miners).where(miners.c.id == miner_id)).one())
+
+
+def give_up_silent(tx: Connection, now_us: int, limit: int) -> list[str]:
+    """Marks miners inactive that sent no heartbeat in time; gives their ids."""
+    silent_since = now_us - settings().heartbeat_timeout_seconds * clock.SECOND_US
+    silent = (
+        select(miners.c.id)
+        .where(miners.c.status == ACTIVE, miners.c.last_heartbeat_us <= silent_since)
+        .order_by(miners.c.last_heartbeat_us)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(tx.scalars(silent))
+    if ids:
+        tx.execute(update(miners).where(miners.c.id.in_(ids)).values(status=INACTIVE))
+    return ids
+
+
+def profile_of(miner: Row[Any]) -> dict[str, Any]:
+    """What the matching of jobs depends on."""
+    hardware = json.loads(miner.hardware)
+    return {
+        "capabilities": _models_by_type(json.loads(miner.capabilities)),
+        "gpus": hardware["gpus"],
+        "cuda": hardware["cuda"] or "",
+        "region": miner.region or "",
+    }
+
+
+def read(miner: Row[Any]) -> MinerRead:
+    return MinerRead(
+        id=miner.id,
+        address=miner.address,
+        endpoint=miner.endpoint or None,
+        capabilities=json.loads(miner.capabilities),
+        hardware=json.loads(miner.hardware),
+        region=miner.region,
+        price=format_aitbc(miner.price_atoms),
+        concurrency=miner.concurrency,
+        name=miner.name,
+        status=miner.status,
+        last_heartbeat=clock.rfc3339(miner.last_heartbeat_us),
+        created_at=clock.rfc3339(miner.created_us),
+        heartbeat_interval_seconds=settings().heartbeat_interval_seconds,
+        heartbeat_timeout_seconds=settings().heartbeat_timeout_seconds,
+        lease_seconds=settings().lease_seconds,
+    )
+
+
+def _registered_values(body: MinerRegister, now_us: int) -> dict[str, Any]:
+    capabilities = [item if isinstance(item, str) else item.model_dump() for item in body.capabilities]
+    hardware = body.hardware.model_dump()
+    profile = canonical_json([_models_by_type(capabilities), hardware, body.region])
+    return {
+        "capabilities": json.dumps(capabilities),
+        "hardware": json.dumps(hardware),
+        "region": body.region,
+        "profile_sha256": sha256_hex(profile),
+        "price_atoms": body.price,
+        "concurrency": body.concurrency,
+        "public_key": body.public_key,
+        "name": body.name,
+        "status": ACTIVE,
+        "registered": True,
+        "last_heartbeat_us": now_us,
+    }
+
+
+def _models_by_type(capabilities: list[Any]) -> dict[str, list[str]]:
+    """Joins what was listed twice: ["x", {"job_type": "x", "models": ["m"]}] is one capability."""
+    joined: dict[str, set[str]] = {}
+    for capability in capabilities:
+        job_type, models = (
+            (capability, []) if isinstance(capability, str) else (capability["job_type"], capability["models"])
+        )
+        joined.setdefault(job_type, set()).update(models)
+    return {job_type: sorted(models) for job_type, models in joined.items()}
