@@ -1,0 +1,97 @@
+"""Health, the OpenAPI document and its pages, receipt keys; and the answer to every unknown path."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import fastapi_offline
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from coordinator.core.database import database
+from coordinator.core.errors import NotReady
+from coordinator.http.app import create_app, lambda_handler
+from coordinator.http.route import JsonRoute
+from coordinator.migrations import HEAD
+from coordinator.receipts.service import published_keys
+
+_DOCUMENT = Path(__file__).with_name("openapi.json")
+_ASSETS = Path(fastapi_offline.__file__).with_name("static")
+_ASSET_NAMES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js", "favicon.png"})
+
+router = APIRouter(tags=["public"], route_class=JsonRoute)
+pages = APIRouter(include_in_schema=False, route_class=JsonRoute)
+
+
+@router.get("/health")
+async def get_health() -> dict[str, str]:
+    """Say that the function runs; asks no database."""
+    return {"status": "ok"}
+
+
+@router.get("/health/ready")
+async def get_readiness() -> dict[str, str]:
+    """Say that the database is there and has this release's schema."""
+    try:
+        revision = database().read(lambda tx: tx.scalar(text("SELECT version_num FROM alembic_version")))
+    except DBAPIError as error:
+        raise NotReady from error
+    if revision != HEAD:
+        raise NotReady("The database is not migrated to this release's schema.", revision=revision, needed=HEAD)
+    return {"status": "ready"}
+
+
+@router.get("/.well-known/jwks.json")
+async def get_receipt_keys(response: Response) -> dict[str, list[dict[str, str]]]:
+    """List the public keys that verify receipts (RFC 7517), past ones included."""
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return {"keys": published_keys()}
+
+
+@pages.get("/openapi.json")
+async def get_openapi(request: Request) -> Response:
+    prefix = request.scope["root_path"]
+    return JSONResponse({**_document(), "servers": [{"url": prefix or "/"}]})
+
+
+@pages.get("/docs")
+async def get_swagger_ui() -> HTMLResponse:
+    return get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title="AITBC coordinator: API",
+        swagger_js_url="docs/assets/swagger-ui-bundle.js",
+        swagger_css_url="docs/assets/swagger-ui.css",
+        swagger_favicon_url="docs/assets/favicon.png",
+    )
+
+
+@pages.get("/redoc")
+async def get_redoc() -> HTMLResponse:
+    return get_redoc_html(
+        openapi_url="openapi.json",
+        title="AITBC coordinator: API",
+        redoc_js_url="docs/assets/redoc.standalone.js",
+        redoc_favicon_url="docs/assets/favicon.png",
+        with_google_fonts=False,
+    )
+
+
+@pages.get("/docs/assets/{name}")
+async def get_asset(name: str) -> FileResponse:
+    if name not in _ASSET_NAMES:
+        raise HTTPException(404)
+    return FileResponse(_ASSETS / name, headers={"Cache-Control": "public, max-age=86400"})
+
+
+@cache
+def _document() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(_DOCUMENT.read_text())
+    return document
+
+
+app = create_app(router, pages)
+handler = lambda_handler(app)

@@ -1,0 +1,22 @@
+"""Writes openapi.json, which the public function serves without importing the others: `make openapi`."""
+
+import json
+import sys
+from pathlib import Path
+
+import client.app
+import miner.app
+import public.app
+from coordinator.http.openapi import merged_document
+
+DOCUMENT = Path(__file__).with_name("openapi.json")
+
+
+def document_text() -> str:
+    document = merged_document(client.app.router, miner.app.router, public.app.router)
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document_text())
+    sys.stdout.write(f"{DOCUMENT.name} written\n")
