@@ -83,13 +83,13 @@ async def deregister(owner: Caller, miner_id: MinerId = None) -> MinerRead:
 @router.get("/me")
 async def get_miner(owner: Caller, miner_id: MinerId = None) -> MinerRead:
     """Get the miner itself."""
-    return database().write(lambda tx: service.read(service.acting(tx, owner.id, miner_id, registered=False)))
+    return database().read(lambda tx: service.get(tx, owner.id, miner_id))
 
 
 @router.get("/earnings")
 async def get_earnings(owner: Caller, query: Annotated[PageQuery, Query()], miner_id: MinerId = None) -> EarningsRead:
     """List what the miner has earned, newest first."""
-    return database().write(lambda tx: earnings(tx, owner.id, miner_id, query))
+    return database().read(lambda tx: earnings(tx, owner.id, miner_id, query))
 
 
 app = create_app(router)

@@ -2,20 +2,46 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import BigInteger, Connection, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 SECOND_US = 1_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_POSTGRES_NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
 
 
-def now_us(connection: Connection) -> int:
-    """The database's present time. SQLite runs inside this process, so its clock is this machine's."""
-    if connection.dialect.name == "sqlite":
-        return time.time_ns() // 1000
-    return int(connection.scalar(_POSTGRES_NOW))
+class NowUs(FunctionElement[int]):
+    """The database's present time, inside a statement. SQLite's is given by `core.sqlite`."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(NowUs, "sqlite")
+def _sqlite_now(_element: NowUs, _compiler: Any, **_options: Any) -> str:
+    return "now_us()"
+
+
+@compiles(NowUs, "postgresql")
+def _postgres_now(_element: NowUs, _compiler: Any, **_options: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+
+
+_SELECT_NOW = select(NowUs())
+
+
+def machine_now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def now_us(tx: Connection) -> int:
+    """The database's present time. SQLite runs inside this process, so there it is this machine's."""
+    if tx.dialect.name == "sqlite":
+        return machine_now_us()
+    return tx.execute(_SELECT_NOW).scalar_one()
 
 
 def rfc3339(us: int) -> str:

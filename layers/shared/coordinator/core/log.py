@@ -2,4 +2,4 @@
 
 from aws_lambda_powertools import Logger
 
-logger = Logger(service="aitbc-coordinator")
+logger = Logger(service="aitbc-coordinator", serialize_stacktrace=False)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
+from coordinator.core.clock import machine_now_us
 from coordinator.core.errors import ConfigurationError
 
 BUSY_TIMEOUT_SECONDS = 10
@@ -62,6 +63,7 @@ def sqlite_engine(url: URL) -> Engine:
 def _prepare_connection(connection: Any, _record: Any) -> None:
     # The driver's own implicit transactions are off: `_begin` says when one starts, and as what.
     connection.isolation_level = None
+    connection.create_function("now_us", 0, machine_now_us)
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -1,10 +1,11 @@
 """Job classes: jobs with the same requirements form one class, matched against a miner once and not job by job."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
@@ -12,11 +13,15 @@ from coordinator.core.columns import table_of
 from coordinator.core.database import insert_new
 from coordinator.jobs.models import JobClass
 
-_classes = table_of(JobClass)
+classes = table_of(JobClass)
 
 # A class becomes visible when its transaction commits, which may be this much after its `created_us`.
 _COMMIT_DELAY_US = 60 * clock.SECOND_US
 _MB_PER_GB = 1024
+
+_THIS_CLASS = select(classes.c.id).where(classes.c.id == bindparam("class_id"))
+_committed: set[str] = set()
+_MAX_COMMITTED = 10_000
 
 
 def requirements_of(job_type: str, constraints: dict[str, Any]) -> dict[str, Any]:
@@ -36,8 +41,13 @@ def ensure_class(tx: Connection, requirements: dict[str, Any], now_us: int) -> s
     """Gives the id of the class of these requirements, added if it is the first job of its kind."""
     text = canonical_json(requirements)
     class_id = sha256_hex(text)
-    if tx.scalar(select(_classes.c.id).where(_classes.c.id == class_id)) is None:
-        insert_new(tx, _classes, {"id": class_id, "requirements": text, "created_us": now_us})
+    if class_id in _committed:
+        return class_id
+    if tx.execute(_THIS_CLASS, {"class_id": class_id}).first() is None:
+        insert_new(tx, classes, {"id": class_id, "requirements": text, "created_us": now_us})
+    elif len(_committed) < _MAX_COMMITTED:
+        # Found by a transaction that did not add it, so it is there to stay.
+        _committed.add(class_id)
     return class_id
 
 
@@ -81,21 +91,26 @@ _known: dict[str, _Known] = {}
 _MAX_PROFILES = 1000
 
 
-def eligible_classes(tx: Connection, profile_sha256: str, profile: dict[str, Any]) -> list[str]:
+def eligible_classes(
+    tx: Connection, profile_sha256: str, profile: Callable[[], dict[str, Any]], newest_us: int, now_us: int
+) -> list[str]:
     """The ids of all classes that a miner of this profile can serve.
 
-    Only classes that came since the last call are matched; what is kept in memory can be worked out again at any time.
+    Only classes that came since the last call are matched, and `newest_us`, the time of the newest class, tells
+    whether there are any; what is kept in memory can be worked out again at any time.
     """
     known = _known.get(profile_sha256)
     if known is None:
         if len(_known) >= _MAX_PROFILES:
             _known.clear()
         known = _known[profile_sha256] = _Known()
+    if newest_us == known.newest_us and newest_us < now_us - _COMMIT_DELAY_US:
+        return known.eligible
     since = known.newest_us - _COMMIT_DELAY_US
-    for row in tx.execute(select(_classes).where(_classes.c.created_us >= since)):
+    for row in tx.execute(select(classes).where(classes.c.created_us >= since)):
         if row.id not in known.seen:
             known.seen.add(row.id)
             known.newest_us = max(known.newest_us, row.created_us)
-            if can_serve(profile, json.loads(row.requirements)):
+            if can_serve(profile(), json.loads(row.requirements)):
                 known.eligible.append(row.id)
     return known.eligible

@@ -1,8 +1,8 @@
 """What the clock does to jobs: by schedule, and again at each claim, so that a dead schedule stalls nothing."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, select, text
+from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select, text
 
 from coordinator.jobs.lifecycle import (
     Outcome,
@@ -16,7 +16,7 @@ from coordinator.jobs.lifecycle import (
 )
 from coordinator.jobs.models import LIVE, UNFINISHED
 from coordinator.jobs.schemas import FINISHED, JobStatus
-from coordinator.miners.service import give_up_silent
+from coordinator.miners.service import give_up_silent, miners
 
 
 class Swept(NamedTuple):
@@ -37,7 +37,8 @@ def sweep(tx: Connection, now_us: int, limit: int) -> Swept:
     )
     silent = give_up_silent(tx, now_us, limit)
     for miner_id in silent:
-        release_leases(tx, miner_id, now_us)
+        # A lease that is passed over because somebody else is at it will expire of itself.
+        release_leases(tx, miner_id, now_us, skip_locked=True)
     return Swept(expired_jobs, expired_leases, len(silent))
 
 
@@ -45,6 +46,17 @@ def is_overdue(job: RowMapping, now_us: int) -> bool:
     """Tells whether the clock has ended an unfinished job or its lease, though no sweep has come by yet."""
     lease_ended = job["status"] == JobStatus.RUNNING and job["lease_expires_us"] <= now_us
     return bool(lease_ended or job["expires_us"] <= now_us)
+
+
+def anything_overdue(now_us: Any, silent_since_us: Any) -> ColumnElement[bool]:
+    """A condition for other statements, true when a sweep would find something to do."""
+    return or_(
+        select(jobs.c.id).where(text(UNFINISHED), jobs.c.expires_us <= now_us).exists(),
+        select(attempts.c.job_id).where(text(LIVE), attempts.c.lease_expires_us <= now_us).exists(),
+        select(miners.c.id)
+        .where(text("miners.status = 'active'"), miners.c.last_heartbeat_us <= silent_since_us)
+        .exists(),
+    )
 
 
 def end_overdue(tx: Connection, job_id: str, now_us: int) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text, update
+from sqlalchemy import Connection, Row, bindparam, func, select, text, update
 
 from coordinator.core import clock
 from coordinator.core.config import settings
@@ -15,6 +15,11 @@ from coordinator.miners import service as miners_service
 from coordinator.miners.schemas import Heartbeat, MinerRead, MinerRegister
 
 _LIVE = text(LIVE)
+_OWN_ATTEMPTS = (
+    select(attempts)
+    .where(attempts.c.job_id == bindparam("job_id"), attempts.c.miner_id == bindparam("miner_id"))
+    .order_by(attempts.c.attempt.desc())
+)
 
 
 def register(tx: Connection, owner_id: str, body: MinerRegister) -> miners_service.Registration:
@@ -86,8 +91,7 @@ def attempt_of(tx: Connection, miner_id: str, job_id: str, lease_token: str | No
     """
     if not is_id(job_id):
         raise JobNotFound
-    own = select(attempts).where(attempts.c.job_id == job_id, attempts.c.miner_id == miner_id)
-    mine = tx.execute(own.order_by(attempts.c.attempt.desc())).all()
+    mine = tx.execute(_OWN_ATTEMPTS, {"job_id": job_id, "miner_id": miner_id}).all()
     if not mine:
         raise JobNotFound
     named = [attempt for attempt in mine if lease_token in (None, attempt.lease_token)]

@@ -6,8 +6,9 @@ A job is locked before its attempts, so that two transactions never wait for eac
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, text, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, text, update
 
+from coordinator.core.clock import NowUs
 from coordinator.core.columns import table_of
 from coordinator.jobs.models import LIVE, Attempt, Job
 from coordinator.jobs.schemas import JobStatus
@@ -15,9 +16,17 @@ from coordinator.jobs.schemas import JobStatus
 jobs = table_of(Job)
 attempts = table_of(Attempt)
 
-# All that a decision about a job needs; its parameters may be a megabyte.
-_STATE = [column for column in jobs.c if column.name not in ("parameters", "constraints")]
 _LIVE = text(LIVE)
+# All that a decision about a job needs, with the time of the decision; its parameters may be a megabyte.
+_STATE: Select[Any] = select(
+    *[column for column in jobs.c if column.name not in ("parameters", "constraints")], NowUs().label("now_us")
+).where(jobs.c.id == bindparam("job_id"))
+_LOCK = _STATE.with_for_update()
+_LOCK_UNLESS_HELD = _STATE.with_for_update(skip_locked=True)
+_THIS_JOB = update(jobs).where(jobs.c.id == bindparam("this_job"))
+_THIS_ATTEMPT = update(attempts).where(
+    attempts.c.job_id == bindparam("this_job"), attempts.c.attempt == bindparam("this_attempt")
+)
 
 
 class Outcome(StrEnum):
@@ -33,15 +42,14 @@ class Outcome(StrEnum):
 
 def lock_job(tx: Connection, job_id: str, *, skip_locked: bool = False) -> Row[Any] | None:
     """The job's state, held until the transaction ends; None if it does not exist or is skipped."""
-    return tx.execute(select(*_STATE).where(jobs.c.id == job_id).with_for_update(skip_locked=skip_locked)).first()
+    return tx.execute(_LOCK_UNLESS_HELD if skip_locked else _LOCK, {"job_id": job_id}).first()
 
 
 def end_attempt(
     tx: Connection, job_id: str, attempt: int, outcome: Outcome, now_us: int, *, answer_sha256: str | None = None
 ) -> None:
-    this = (attempts.c.job_id == job_id) & (attempts.c.attempt == attempt)
     end = {"ended_us": now_us, "outcome": outcome, "answer_sha256": answer_sha256}
-    tx.execute(update(attempts).where(this).values(end))
+    tx.execute(_THIS_ATTEMPT, {"this_job": job_id, "this_attempt": attempt, **end})
 
 
 def end_live_attempt(tx: Connection, job_id: str, outcome: Outcome, now_us: int) -> None:
@@ -55,7 +63,7 @@ def return_job(tx: Connection, job: Row[Any], now_us: int) -> JobStatus:
         fail_job(tx, job.id, "ATTEMPTS_EXHAUSTED", f"None of {job.attempts} attempts brought a result.", now_us)
         return JobStatus.FAILED
     back = {"status": JobStatus.PENDING, "miner_id": None, "started_us": None, "updated_us": now_us}
-    tx.execute(update(jobs).where(jobs.c.id == job.id).values(back))
+    tx.execute(_THIS_JOB, {"this_job": job.id, **back})
     return JobStatus.PENDING
 
 
@@ -67,7 +75,7 @@ def fail_job(tx: Connection, job_id: str, code: str, message: str, now_us: int) 
         "completed_us": now_us,
         "updated_us": now_us,
     }
-    tx.execute(update(jobs).where(jobs.c.id == job_id).values(failed))
+    tx.execute(_THIS_JOB, {"this_job": job_id, **failed})
 
 
 def complete_job(tx: Connection, job_id: str, miner_id: str, started_us: int, price_atoms: int, now_us: int) -> None:
@@ -79,16 +87,14 @@ def complete_job(tx: Connection, job_id: str, miner_id: str, started_us: int, pr
         "completed_us": now_us,
         "updated_us": now_us,
     }
-    tx.execute(update(jobs).where(jobs.c.id == job_id).values(completed))
+    tx.execute(_THIS_JOB, {"this_job": job_id, **completed})
 
 
-def release_leases(tx: Connection, miner_id: str, now_us: int) -> int:
-    """Returns all jobs that a miner holds; gives their number."""
+def release_leases(tx: Connection, miner_id: str, now_us: int, *, skip_locked: bool = False) -> None:
+    """Returns all jobs that a miner holds."""
     held = select(attempts.c.job_id).where(attempts.c.miner_id == miner_id, _LIVE).order_by(attempts.c.job_id)
-    released = 0
     for job_id in tx.scalars(held).all():
-        released += end_lease(tx, job_id, Outcome.RELEASED, now_us, miner_id=miner_id)
-    return released
+        end_lease(tx, job_id, Outcome.RELEASED, now_us, miner_id=miner_id, skip_locked=skip_locked)
 
 
 def end_lease(

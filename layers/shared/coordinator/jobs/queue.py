@@ -6,13 +6,13 @@ import secrets
 import time
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, func, insert, select, text, update
 
 from coordinator.core import clock
 from coordinator.core.config import settings
 from coordinator.core.money import format_aitbc
-from coordinator.jobs.classes import eligible_classes
-from coordinator.jobs.expiry import expire_locked, sweep
+from coordinator.jobs.classes import classes, eligible_classes
+from coordinator.jobs.expiry import anything_overdue, expire_locked, sweep
 from coordinator.jobs.lifecycle import attempts, jobs
 from coordinator.jobs.models import LIVE
 from coordinator.jobs.schemas import Assignment, PollRead
@@ -58,11 +58,26 @@ _CLAIM = {
         )
     ),
 }
-_COUNT_HELD = select(func.count()).select_from(attempts).where(text(LIVE))
+_TAKEN_BACK = {"attempts": jobs.c.attempts - 1, "miner_id": None, "started_us": None}
+
+_now = select(clock.NowUs().label("now_us")).subquery("present")
+# All that a poll must know before it decides, in one statement, made once the miner is locked.
+_SURVEY = select(
+    _now.c.now_us,
+    select(func.count())
+    .select_from(attempts)
+    .where(text(LIVE), attempts.c.miner_id == bindparam("miner_id"))
+    .scalar_subquery()
+    .label("held"),
+    anything_overdue(_now.c.now_us, _now.c.now_us - bindparam("timeout_us", type_=BigInteger)).label("overdue"),
+    select(func.coalesce(func.max(classes.c.created_us), 0)).scalar_subquery().label("newest_class_us"),
+)
+_NOTE_ASSIGNED = update(miners).where(miners.c.id == bindparam("miner_id")).values(last_assigned_us=bindparam("now"))
 
 # How many polls a second all idle miners together may make.
 _IDLE_POLLS_PER_SECOND = 50
 _SOONEST_SECONDS = 0.1
+_HOLDING_ALL_SECONDS = 1.0
 _FIRST_IDLE_SECONDS = 0.5
 _LONGEST_SECONDS = 5.0
 # The wait grows to this part of the time for which the miner got nothing.
@@ -76,25 +91,32 @@ def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> Pol
     A miner that holds all it may is handed what it holds once more: it may have lost the answer.
     """
     miner = miners_service.acting(tx, owner_id, miner_id)
-    now = clock.now_us(tx)
     if miner.status != miners_service.ACTIVE:
-        miners_service.revive(tx, miner.id, now)
-    sweep(tx, now, _SWEEP_LIMIT)
-    held = tx.scalar(_COUNT_HELD.where(attempts.c.miner_id == miner.id)) or 0
-    if held >= miner.concurrency:
-        return PollRead(items=_redelivered(tx, miner, limit, now), poll_after_seconds=1.0)
-    items = _claim(tx, miner, min(limit, miner.concurrency - held), now)
+        miners_service.revive(tx, miner.id, clock.now_us(tx))
+    survey = _survey(tx, miner.id)
+    now = survey.now_us
+    if survey.overdue:
+        sweep(tx, now, _SWEEP_LIMIT)
+        survey = _survey(tx, miner.id)
+    if survey.held >= miner.concurrency:
+        return PollRead(items=_redelivered(tx, miner, limit, now), poll_after_seconds=_HOLDING_ALL_SECONDS)
+    eligible = eligible_classes(
+        tx, miner.profile_sha256, lambda: miners_service.profile_of(miner), survey.newest_class_us, now
+    )
+    items = _claim(tx, miner, eligible, min(limit, miner.concurrency - survey.held), now) if eligible else []
     if items:
-        tx.execute(update(miners).where(miners.c.id == miner.id).values(last_assigned_us=now))
+        tx.execute(_NOTE_ASSIGNED, {"miner_id": miner.id, "now": now})
     return PollRead(items=items, poll_after_seconds=_poll_after_seconds(tx, miner, now, got_work=bool(items)))
 
 
-def _claim(tx: Connection, miner: Row[Any], count: int, now_us: int) -> list[Assignment]:
-    classes = eligible_classes(tx, miner.profile_sha256, miners_service.profile_of(miner))
-    if not classes:
-        return []
+def _survey(tx: Connection, miner_id: str) -> Row[Any]:
+    timeout_us = settings().heartbeat_timeout_seconds * clock.SECOND_US
+    return tx.execute(_SURVEY, {"miner_id": miner_id, "timeout_us": timeout_us}).one()
+
+
+def _claim(tx: Connection, miner: Row[Any], eligible: list[str], count: int, now_us: int) -> list[Assignment]:
     wanted = {
-        "classes": json.dumps(classes) if tx.dialect.name == "sqlite" else classes,
+        "classes": json.dumps(eligible) if tx.dialect.name == "sqlite" else eligible,
         "price": miner.price_atoms,
         "miner_id": miner.id,
         "now": now_us,
@@ -105,6 +127,7 @@ def _claim(tx: Connection, miner: Row[Any], count: int, now_us: int) -> list[Ass
         if job is None:
             break
         if job.expires_us <= now_us:
+            tx.execute(update(jobs).where(jobs.c.id == job.id).values(_TAKEN_BACK))
             expire_locked(tx, job.id, now_us)
         else:
             items.append(_lease(tx, miner, job, now_us))

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
 from coordinator.core.errors import InvalidInput
+from coordinator.core.ids import is_id
 from coordinator.jobs.errors import BadSignature, JobCancelled, JobNotFound, LeaseLost, ResultConflict
 from coordinator.jobs.leases import attempt_of
 from coordinator.jobs.lifecycle import (
@@ -51,14 +52,12 @@ def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCrea
         LeaseLost: the lease is stale and the job is held by another miner or finished.
         BadSignature: the miner has a public key and the signature is missing or wrong; the lease stays.
     """
-    miner = miners_service.acting(tx, owner_id, miner_id, registered=False)
-    named = attempt_of(tx, miner.id, body.job_id, body.lease_token)
-    job = lock_job(tx, body.job_id)
+    given = _Answer.of(body)
+    miner = miners_service.acting(tx, owner_id, miner_id, registered=False, lock=False)
+    job = lock_job(tx, body.job_id) if is_id(body.job_id) else None
     if job is None:
         raise JobNotFound
-    # Read again now that the job is locked: it may have been answered or swept in between.
-    attempt = attempt_of(tx, miner.id, body.job_id, named.lease_token)
-    given = _Answer.of(body)
+    attempt = attempt_of(tx, miner.id, body.job_id, body.lease_token)
     if attempt.answer_sha256 is not None:
         return _repeated(tx, job, attempt, given)
     if job.error_code == "CANCELLED":
@@ -106,7 +105,7 @@ def _repeated(tx: Connection, job: Row[Any], attempt: Row[Any], given: _Answer) 
 def _accept(
     tx: Connection, miner: Row[Any], job: Row[Any], attempt: Row[Any], body: ResultCreate, given: _Answer
 ) -> ResultRead:
-    now = clock.now_us(tx)
+    now = job.now_us
     if attempt.ended_us is not None:
         # The miner answers by an older lease while it holds the job again: that newer lease ends with it.
         end_live_attempt(tx, job.id, Outcome.RELEASED, now)

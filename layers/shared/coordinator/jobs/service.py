@@ -150,9 +150,8 @@ def cancel(tx: Connection, client_id: str, job_id: str) -> JobRead:
     if job.status in FINISHED and job.error_code != _CANCELLED:
         raise JobFinished(status=job.status)
     if job.error_code != _CANCELLED:
-        now = clock.now_us(tx)
-        end_live_attempt(tx, job_id, Outcome.CANCELLED, now)
-        fail_job(tx, job_id, _CANCELLED, "The client cancelled the job.", now)
+        end_live_attempt(tx, job_id, Outcome.CANCELLED, job.now_us)
+        fail_job(tx, job_id, _CANCELLED, "The client cancelled the job.", job.now_us)
     return _read(tx.execute(_WITH_ATTEMPT.where(jobs.c.id == job_id)).mappings().one())
 
 

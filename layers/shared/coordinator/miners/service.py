@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
@@ -23,6 +23,13 @@ ACTIVE = "active"
 INACTIVE = "inactive"
 
 _MAX_REPORT_CHARACTERS = 16_384
+
+_MINE = select(miners).where(miners.c.owner_id == bindparam("owner_id"))
+_NAMED = _MINE.where(miners.c.id == bindparam("miner_id"))
+# Two are enough to see that a miner must be named; a registered one goes before those that were retired.
+_OWNED = _MINE.order_by(miners.c.registered.desc()).limit(2)
+_LOCK_NAMED = _NAMED.with_for_update()
+_LOCK_OWNED = _OWNED.with_for_update()
 
 
 class Registration(NamedTuple):
@@ -48,30 +55,38 @@ def register(tx: Connection, owner_id: str, body: MinerRegister) -> Registration
     return Registration(read(tx.execute(this).one()), created=False)
 
 
-def acting(tx: Connection, owner_id: str, miner_id: str | None, *, registered: bool = True) -> Row[Any]:
-    """The miner that a call speaks for, locked until the transaction ends so that its calls take turns.
+def acting(
+    tx: Connection, owner_id: str, miner_id: str | None, *, registered: bool = True, lock: bool = True
+) -> Row[Any]:
+    """The miner that a call speaks for.
 
     Args:
         tx: the transaction of the call.
         owner_id: whose key called.
         miner_id: the header X-Miner-Id, if there was one.
         registered: whether a deregistered miner is refused.
+        lock: whether this miner's calls take turns until the transaction ends.
 
     Raises:
         MinerNotFound: the key has no such miner, or it is deregistered.
         MinerIdRequired: no miner was named and the key has several.
     """
-    if miner_id is not None and not is_id(miner_id):
+    if miner_id is None:
+        candidates = tx.execute(_LOCK_OWNED if lock else _OWNED, {"owner_id": owner_id}).all()
+    elif is_id(miner_id):
+        named = {"owner_id": owner_id, "miner_id": miner_id}
+        candidates = tx.execute(_LOCK_NAMED if lock else _NAMED, named).all()
+    else:
         raise MinerNotFound
-    mine = select(miners).where(miners.c.owner_id == owner_id)
-    if miner_id is not None:
-        mine = mine.where(miners.c.id == miner_id)
-    candidates = tx.execute(mine.order_by(miners.c.registered.desc()).limit(2).with_for_update()).all()
     if len(candidates) > 1 and candidates[1].registered == candidates[0].registered:
         raise MinerIdRequired
     if not candidates or (registered and not candidates[0].registered):
         raise MinerNotFound
     return candidates[0]
+
+
+def get(tx: Connection, owner_id: str, miner_id: str | None) -> MinerRead:
+    return read(acting(tx, owner_id, miner_id, registered=False, lock=False))
 
 
 def revive(tx: Connection, miner_id: str, now_us: int) -> None:

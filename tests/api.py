@@ -1,0 +1,135 @@
+"""The functions as API Gateway calls them, in this process, over a fresh database of either kind."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import text
+
+SECRET_KEY = "a-test-secret-0123456789-abcdefghijklmnop"
+CLIENT, OTHER_CLIENT = "client-key-one", "client-key-two"
+MINER, OTHER_MINER = "miner-key-one", "miner-key-two"
+ADMIN, BOTH = "admin-key-one", "client-and-miner-key"
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def error(self) -> str:
+        return str(self.json["error"]["code"])
+
+
+@dataclass
+class Api:
+    """Calls the function that serves a path, with a payload of format 2.0."""
+
+    key: str | None = None
+    miner_id: str | None = None
+    handlers: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def as_(self, key: str | None, miner_id: str | None = None) -> "Api":
+        return Api(key, miner_id, self.handlers)
+
+    def get(self, path: str, **options: Any) -> Answer:
+        return self.call("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> Answer:
+        return self.call("POST", path, body=body, **options)
+
+    def call(
+        self, method: str, path: str, *, body: Any = None, raw: str | None = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        path, _, query = path.partition("?")
+        sent = {"host": "api.test", "content-type": "application/json", **(headers or {})}
+        if self.key is not None:
+            sent["x-api-key"] = self.key
+        if self.miner_id is not None:
+            sent["x-miner-id"] = self.miner_id
+        event = {
+            "version": "2.0",
+            "routeKey": "$default",
+            "rawPath": path,
+            "rawQueryString": query,
+            "headers": sent,
+            "requestContext": {"requestId": "gateway-id", "http": {"method": method, "path": path, "sourceIp": "::1"}},
+            "body": raw if raw is not None else None if body is None else json.dumps(body),
+            "isBase64Encoded": False,
+        }
+        answer = self.handlers[self._function_of(path)](event, None)
+        return Answer(answer["statusCode"], answer["headers"], answer["body"])
+
+    def _function_of(self, path: str) -> str:
+        for name in ("client", "miner"):
+            if path.removeprefix("/api").startswith(f"/v1/{name}"):
+                return name
+        return "public"
+
+    # What most tests need on the way to what they are about.
+
+    def submit(self, **job: Any) -> dict[str, Any]:
+        answer = self.post("/v1/client/jobs", {"job_type": "llm_inference", **job})
+        assert answer.status == 201, answer.text
+        return dict(answer.json)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self.get(f"/v1/client/jobs/{job_id}").json)
+
+    def register(self, address: str = "ait1one", **miner: Any) -> dict[str, Any]:
+        answer = self.post("/v1/miner/register", {"address": address, "capabilities": ["llm_inference"], **miner})
+        assert answer.status in (200, 201), answer.text
+        return dict(answer.json)
+
+    def poll(self, limit: int | None = None) -> list[dict[str, Any]]:
+        answer = self.get("/v1/miner/jobs" + (f"?limit={limit}" if limit else ""))
+        assert answer.status == 200, answer.text
+        return list(answer.json["items"])
+
+    def answer(self, assignment: dict[str, Any], **body: Any) -> Answer:
+        named = {"job_id": assignment["id"], "lease_token": assignment["lease_token"]}
+        return self.post("/v1/miner/result", {**named, "result": {"text": "Paris"}, **body})
+
+
+def forget_process_state() -> None:
+    """What a new execution environment would begin with."""
+    from coordinator.core import config, database
+    from coordinator.jobs import classes, queue
+    from coordinator.receipts import service, signing
+    from coordinator.users import keys
+
+    if database.database.cache_info().currsize:
+        database.database().engine.dispose()
+    for cached in (
+        config.settings,
+        database.database,
+        keys._configured_roles,
+        keys._principal,
+        signing.receipt_signer,
+        service.publish_signing_key,
+    ):
+        cached.cache_clear()
+    classes._known.clear()
+    classes._committed.clear()
+    queue._Counted.until = 0.0
+
+
+def let_pass(seconds: float) -> None:
+    """Lets time pass for the database: everything that is stored becomes this much older."""
+    from coordinator.core.database import database
+    from coordinator.migrations.tables import metadata
+
+    def age(tx: Any) -> None:
+        for table in metadata.sorted_tables:
+            times = [c.name for c in table.columns if c.name.endswith("_us")]
+            shifted = ", ".join(f"{name} = {name} - {int(seconds * 1_000_000)}" for name in times)
+            if times:
+                tx.execute(text(f"UPDATE {table.name} SET {shifted}"))
+
+    database().write(age)

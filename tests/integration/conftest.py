@@ -1,0 +1,34 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, SECRET_KEY, Api, forget_process_state
+
+
+@pytest.fixture
+def api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("SECRET_KEY", SECRET_KEY)
+    monkeypatch.setenv("CLIENT_API_KEYS", f"{CLIENT},{OTHER_CLIENT}")
+    monkeypatch.setenv("MINER_API_KEYS", f"{MINER},{OTHER_MINER}")
+    monkeypatch.setenv("ADMIN_API_KEYS", ADMIN)
+    monkeypatch.setenv("API_KEYS", BOTH)
+    forget_process_state()
+    import client.app
+    import miner.app
+    import public.app
+
+    yield Api(handlers={module.__name__.split(".")[0]: module.handler for module in (client.app, miner.app, public.app)})
+    forget_process_state()
+
+
+@pytest.fixture
+def client(api: Api) -> Api:
+    return api.as_(CLIENT)
+
+
+@pytest.fixture
+def miner(api: Api) -> Api:
+    return api.as_(MINER)
+
+
