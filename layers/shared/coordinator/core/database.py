@@ -61,7 +61,12 @@ class Database:
                         transaction.rollback()
                         raise
                     committing = True
-                    transaction.commit()
+                    try:
+                        transaction.commit()
+                    except BaseException:
+                        # SQLAlchemy takes the transaction for ended and would hand it to the next request as it is.
+                        connection.invalidate()
+                        raise
                     return result
             except DBAPIError as error:
                 if attempt == _ATTEMPTS or not _was_undone(error, committing=committing):

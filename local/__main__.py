@@ -1,0 +1,61 @@
+"""Serves the whole API on this machine: `python -m local`, or `make run`."""
+
+import socket
+import sys
+
+import uvloop
+
+from local import console
+from local.deployment import DeploymentFailed
+from local.emulator import Emulator
+from local.options import Options, read_environment, read_options
+from local.template import TemplateError, read_template
+from local.volume import Volume, VolumeInUse
+
+
+def main() -> int:
+    options = read_options(sys.argv[1:], read_environment())
+    try:
+        template = read_template(options.template)
+    except TemplateError as error:
+        console.error(f"The template can't be used: {error}")
+        return 2
+    try:
+        listener = _listener(options)
+    except OSError as error:
+        console.error(
+            f"Can't listen on {options.host}:{options.port}: {error.strerror}. "
+            "Choose another port with API_PORT=8001 or --port 8001."
+        )
+        return 1
+    try:
+        volume = Volume(options.volume)
+    except (VolumeInUse, OSError) as error:
+        console.error(f"Can't start: {error}")
+        return 1
+    with listener:
+        try:
+            uvloop.run(Emulator(options, volume, template, listener).run())
+        except DeploymentFailed as error:
+            console.error(f"Can't start: {error}")
+            return 1
+        finally:
+            volume.close()
+    return 0
+
+
+def _listener(options: Options) -> socket.socket:
+    """Takes the port before anything is started, but does not listen yet: nobody connects before it is served."""
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.host, options.port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())
