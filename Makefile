@@ -33,8 +33,8 @@ demo: $(VENV)/.local $(VENV)/.demo ## A real language model answers 20 jobs; eve
 test: $(VENV)/.dev ## Run all tests that this machine can run.
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.local ## Measure full cycles over HTTP beside the SQL-level limit.
-	@exec $(BIN)/python -m tests.bench $(ARGS)
+bench: $(VENV)/.local ## Measure full cycles over HTTP beside the same without HTTP (ARGS="--postgres").
+	@PYTHONPATH=layers/shared:functions exec $(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, imports and the template.
 	$(BIN)/ruff check .
@@ -56,8 +56,8 @@ migration: $(VENV)/.local ## Draft a migration from the tables: make migration M
 	@test -n "$(MESSAGE)" || { echo 'Say what it does: make migration MESSAGE="add wallets"'; exit 2; }
 	@PYTHONPATH=layers/shared:functions $(BIN)/python -m coordinator.migrations.draft "$(MESSAGE)"
 
-build: $(VENV)/.dev ## Build what would be deployed, into .aws-sam/build.
-	@SAM_CLI_TELEMETRY=0 $(BIN)/sam build
+build: $(VENV)/.dev ## Build what would be deployed, into .aws-sam/build (wants a Python 3.13 on this machine).
+	@$(BIN)/python -m tests.sam.build .aws-sam/build
 
 requirements: $(VENV)/.dev ## Pin the newest versions again (ARGS="--upgrade" or --upgrade-package NAME).
 	$(UV_COMPILE) $(ARGS) requirements/dev.in -o requirements/dev.txt

@@ -18,7 +18,9 @@ def api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     import miner.app
     import public.app
 
-    yield Api(handlers={module.__name__.split(".")[0]: module.handler for module in (client.app, miner.app, public.app)})
+    yield Api(
+        handlers={module.__name__.split(".")[0]: module.handler for module in (client.app, miner.app, public.app)}
+    )
     forget_process_state()
 
 
@@ -30,5 +32,3 @@ def client(api: Api) -> Api:
 @pytest.fixture
 def miner(api: Api) -> Api:
     return api.as_(MINER)
-
-

@@ -2,6 +2,7 @@ import re
 import time
 
 import pytest
+
 from tests.api import CLIENT, OTHER_CLIENT, Api, forget_process_state, let_pass
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

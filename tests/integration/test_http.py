@@ -120,7 +120,8 @@ def test_nul_in_path_or_query_is_422(api: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "expected"), [("my id-1", "my id-1"), ("x" * 128, "x" * 128), ("x" * 129, "gateway-id"), ("ü", "gateway-id")]
+    ("sent", "expected"),
+    [("my id-1", "my id-1"), ("x" * 128, "x" * 128), ("x" * 129, "gateway-id"), ("ü", "gateway-id")],
 )
 def test_the_callers_request_id_is_echoed_if_it_is_fit_to_be(api: Api, sent: str, expected: str) -> None:
     assert api.get("/health", headers={"x-request-id": sent}).headers["x-request-id"] == expected

@@ -1,6 +1,7 @@
 """Leases: one holder at a time, kept by heartbeats, given back on every way out."""
 
 import pytest
+
 from tests.api import BOTH, CLIENT, MINER, OTHER_MINER, Api, let_pass
 
 
@@ -60,7 +61,9 @@ def test_posting_the_poll_is_the_same(client: Api, miner: Api) -> None:
 
 
 def test_jobs_come_by_priority_then_by_age(client: Api, miner: Api) -> None:
-    old, new, urgent = (client.submit(priority=p, constraints=c)["id"] for p, c in ((5, {}), (5, {}), (9, {"cuda": "12"})))
+    old, new, urgent = (
+        client.submit(priority=p, constraints=c)["id"] for p, c in ((5, {}), (5, {}), (9, {"cuda": "12"}))
+    )
     miner.register(concurrency=9, hardware={"gpus": [], "cuda": "12.4"})
 
     assert [item["id"] for item in miner.poll()] == [urgent, old, new]

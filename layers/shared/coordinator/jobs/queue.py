@@ -78,7 +78,7 @@ _NOTE_ASSIGNED = update(miners).where(miners.c.id == bindparam("miner_id")).valu
 _IDLE_POLLS_PER_SECOND = 50
 _SOONEST_SECONDS = 0.1
 _HOLDING_ALL_SECONDS = 1.0
-_FIRST_IDLE_SECONDS = 0.5
+_FIRST_IDLE_SECONDS = 0.2
 _LONGEST_SECONDS = 5.0
 # The wait grows to this part of the time for which the miner got nothing.
 _IDLENESS_SHARE = 0.25

@@ -1,0 +1,213 @@
+"""The loads: clients and miners over HTTP, and the same use cases without HTTP."""
+
+import multiprocessing
+import os
+import resource
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.bench.http import Connection
+
+_JOB = {"job_type": "llm_inference", "parameters": {"prompt": "The capital of France is", "max_tokens": 32}}
+_RESULT = {"text": " Paris.", "usage": {"prompt_tokens": 6, "completion_tokens": 2}}
+_STALLED_SECONDS = 60
+# An idle miner would wait longer; here it is to be there when a job comes.
+_LONGEST_PAUSE_SECONDS = 0.02
+
+
+@dataclass
+class Outcome:
+    seconds: float = 0.0
+    cycles: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    given_out_twice: int = 0
+    milliseconds: dict[str, list[float]] = field(default_factory=dict)
+    generator_cpu_seconds: float = 0.0
+
+    @property
+    def cycles_per_second(self) -> float:
+        return self.cycles / self.seconds
+
+
+@dataclass
+class _Part:
+    """What one process of the load has seen."""
+
+    began: float = 0.0
+    ended: float = 0.0
+    errors: Counter[str] = field(default_factory=Counter)
+    leased: Counter[str] = field(default_factory=Counter)
+    milliseconds: dict[str, list[float]] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
+
+
+def full_cycles(port: int, keys: dict[str, str], jobs: int, clients: int, miners: int) -> Outcome:
+    """Clients submit, miners lease and answer, all as fast as they can, until all jobs are done."""
+    parts = _in_processes(
+        (_run_clients, (port, keys["client"], jobs, clients)), (_run_miners, (port, keys["miner"], jobs, miners))
+    )
+    outcome = Outcome(seconds=max(p.ended for p in parts) - min(p.began for p in parts))
+    leased: Counter[str] = Counter()
+    for part in parts:
+        outcome.errors += part.errors
+        leased += part.leased
+        outcome.generator_cpu_seconds += part.cpu_seconds
+        for name, values in part.milliseconds.items():
+            outcome.milliseconds.setdefault(name, []).extend(values)
+    outcome.cycles = len(leased)
+    outcome.given_out_twice = sum(1 for count in leased.values() if count > 1)
+    return outcome
+
+
+def in_turn(port: int, keys: dict[str, str], jobs: int) -> Outcome:
+    """One client and one miner, each waiting for the other."""
+    client = Connection(port, {"X-Api-Key": keys["client"]})
+    miner = _registered(port, keys["miner"], "bench-in-turn")
+    outcome = Outcome(cycles=jobs)
+    began = time.perf_counter()
+    for _ in range(jobs):
+        client.call("submit", "POST", "/v1/client/jobs", _JOB)
+        _, answer = miner.call("claim", "GET", "/v1/miner/jobs?limit=1")
+        [assignment] = answer["items"]
+        miner.call("result", "POST", "/v1/miner/result", _answer_to(assignment))
+    outcome.seconds = time.perf_counter() - began
+    outcome.milliseconds = client.milliseconds | miner.milliseconds
+    _deregister(miner)
+    return outcome
+
+
+def health(port: int, count: int) -> list[float]:
+    """Milliseconds of warm GET /health."""
+    connection = Connection(port, {})
+    for _ in range(count):
+        connection.call("health", "GET", "/health")
+    return connection.milliseconds["health"]
+
+
+def without_http(database_url: str, jobs: int, processes: int) -> Outcome:
+    """The same use cases, called directly in as many processes as the machine keeps busy."""
+    share = jobs // processes
+    parts = _in_processes(*[(_run_use_cases, (database_url, share, number)) for number in range(processes)])
+    seconds = max(p.ended for p in parts) - min(p.began for p in parts)
+    return Outcome(seconds=seconds, cycles=share * processes)
+
+
+def _in_processes(*tasks: tuple[Any, tuple[Any, ...]]) -> list[_Part]:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(len(tasks)) as pool:
+        waiting = [pool.apply_async(function, arguments) for function, arguments in tasks]
+        return [each.get(timeout=600) for each in waiting]
+
+
+def _run_clients(port: int, key: str, jobs: int, clients: int) -> _Part:
+    part = _Part(began=time.time())
+
+    def submit(count: int) -> None:
+        connection = Connection(port, {"X-Api-Key": key})
+        for _ in range(count):
+            status, answer = connection.call("submit", "POST", "/v1/client/jobs", _JOB)
+            if status != 201:
+                part.errors[f"submit {status} {answer}"] += 1
+        _merge(part, connection)
+
+    _in_threads(submit, [jobs // clients + (1 if number < jobs % clients else 0) for number in range(clients)])
+    return _finished(part)
+
+
+def _run_miners(port: int, key: str, jobs: int, miners: int) -> _Part:
+    part = _Part(began=time.time())
+    done = threading.Semaphore(0)
+    stop = threading.Event()
+    connections = [_registered(port, key, f"bench-{os.getpid()}-{number}") for number in range(miners)]
+
+    def work(connection: Connection) -> None:
+        while not stop.is_set():
+            status, answer = connection.call("claim", "GET", "/v1/miner/jobs?limit=1")
+            if status != 200:
+                part.errors[f"claim {status} {answer}"] += 1
+                continue
+            for assignment in answer["items"]:
+                part.leased[assignment["id"]] += not assignment["redelivered"]
+                status, answer_to_result = connection.call("result", "POST", "/v1/miner/result", _answer_to(assignment))
+                if status == 201:
+                    done.release()
+                else:
+                    part.errors[f"result {status} {answer_to_result}"] += 1
+            if not answer["items"]:
+                stop.wait(min(answer["poll_after_seconds"], _LONGEST_PAUSE_SECONDS))
+        _merge(part, connection)
+
+    threads = [threading.Thread(target=work, args=(connection,)) for connection in connections]
+    for thread in threads:
+        thread.start()
+    for _ in range(jobs):
+        if not done.acquire(timeout=_STALLED_SECONDS):
+            part.errors["stalled"] += 1
+            break
+    finished = time.time()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    for connection in connections:
+        _deregister(connection)
+    _finished(part)
+    part.ended = finished
+    return part
+
+
+def _run_use_cases(database_url: str, jobs: int, number: int) -> _Part:
+    os.environ |= {"DATABASE_URL": database_url, "SECRET_KEY": "bench-secret-0123456789-abcdefghijklmnop"}
+    from coordinator.core.database import database
+    from coordinator.core.ids import new_id
+    from coordinator.jobs import leases, queue, results, service
+    from coordinator.jobs.schemas import JobCreate, ResultCreate
+    from coordinator.miners.schemas import MinerRegister
+
+    owner = new_id()
+    registration = MinerRegister(address=f"direct-{number}", capabilities=["llm_inference"])
+    database().write(lambda tx: leases.register(tx, owner, registration))
+    part = _Part(began=time.time())
+    for _ in range(jobs):
+        database().write(lambda tx: service.submit(tx, owner, JobCreate.model_validate(_JOB)))
+        [assignment] = database().write(lambda tx: queue.poll(tx, owner, None, 1)).items
+        answer = ResultCreate(job_id=assignment.id, lease_token=assignment.lease_token, result=_RESULT)
+        database().write(lambda tx, answer=answer: results.answer(tx, owner, None, answer))  # type: ignore[misc]
+    return _finished(part)
+
+
+def _registered(port: int, key: str, address: str) -> Connection:
+    registering = Connection(port, {"X-Api-Key": key})
+    body = {"address": address, "capabilities": ["llm_inference"]}
+    _, miner = registering.call("register", "POST", "/v1/miner/register", body)
+    return Connection(port, {"X-Api-Key": key, "X-Miner-Id": miner["id"]})
+
+
+def _deregister(connection: Connection) -> None:
+    connection.call("deregister", "POST", "/v1/miner/deregister")
+
+
+def _answer_to(assignment: dict[str, Any]) -> dict[str, Any]:
+    return {"job_id": assignment["id"], "lease_token": assignment["lease_token"], "result": _RESULT}
+
+
+def _in_threads(function: Any, arguments: list[Any]) -> None:
+    threads = [threading.Thread(target=function, args=(argument,)) for argument in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _merge(part: _Part, connection: Connection) -> None:
+    for name, values in connection.milliseconds.items():
+        part.milliseconds.setdefault(name, []).extend(values)
+
+
+def _finished(part: _Part) -> _Part:
+    part.ended = time.time()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    part.cpu_seconds = used.ru_utime + used.ru_stime
+    return part
