@@ -13,6 +13,8 @@ from local.miner.identity import Identity
 
 _PROGRESS_SECONDS = 1.0
 _PROGRESS_TIMEOUT_SECONDS = 5.0
+# How long a drain waits for the poll under way: its answer may hold a job that is leased to us by now.
+_LAST_POLL_SECONDS = 5.0
 # The coordinator's word that nobody waits for this job's answer from us.
 _GIVEN_UP = frozenset({"JOB_CANCELLED", "LEASE_LOST", "JOB_NOT_FOUND", "RESULT_CONFLICT"})
 
@@ -61,6 +63,7 @@ class Worker:
         try:
             # Also out of the registration, which a coordinator that is away would hold up for ever.
             await asyncio.wait({working, drained}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working}, timeout=_LAST_POLL_SECONDS)
             if working.done():
                 await working
             working.cancel()
@@ -104,7 +107,7 @@ class Worker:
             self._log("deregistered")
 
     async def _poll(self) -> None:
-        while True:
+        while not self._draining.is_set():
             self._wake.clear()
             pause = 0.0
             if len(self._jobs) < self._concurrency:
