@@ -30,6 +30,8 @@ def _postgres_now(_element: NowUs, _compiler: Any, **_options: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
 
 
+# For a statement that needs the time more than once, or compares indexed columns with it.
+PRESENT = select(NowUs().label("now_us")).subquery("present")
 _SELECT_NOW = select(NowUs())
 
 

@@ -24,6 +24,7 @@ class Settings:
     lease_seconds: int
     heartbeat_interval_seconds: int
     heartbeat_timeout_seconds: int
+    idle_polls_per_second: int
     cors_allow_origins: tuple[str, ...]
 
 
@@ -50,6 +51,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         lease_seconds=_positive(environment, "LEASE_SECONDS", 60),
         heartbeat_interval_seconds=_positive(environment, "HEARTBEAT_INTERVAL_SECONDS", 30),
         heartbeat_timeout_seconds=_positive(environment, "HEARTBEAT_TIMEOUT_SECONDS", 90),
+        idle_polls_per_second=_positive(environment, "IDLE_POLLS_PER_SECOND", 50),
         cors_allow_origins=_items(environment, "CORS_ALLOW_ORIGINS"),
     )
 
@@ -80,5 +82,5 @@ def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
         return default
     # Over a day of lease or heartbeat is a slip of the unit.
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 86_400:  # noqa: PLR2004
-        raise ConfigurationError(f"{name} must be a whole number of seconds from 1 to 86400, not {text!r}")
+        raise ConfigurationError(f"{name} must be a whole number from 1 to 86400, not {text!r}")
     return int(text)

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -21,6 +21,8 @@ _ATTEMPTS = 5
 _UNDONE_BY_SERVER = frozenset({"40001", "40P01"})
 _CONNECT_TIMEOUT_SECONDS = 5
 _STATEMENT_TIMEOUT_MS = 10_000
+# A statement that is used again is worth a plan that is kept.
+_PREPARED_AFTER = 2
 
 
 class Database:
@@ -30,10 +32,12 @@ class Database:
         parsed = _parse(url)
         self._writer: WriterLock | None = None
         if parsed.get_backend_name() == "sqlite":
-            self.engine = sqlite_engine(parsed)
+            self.engine = self._read_engine = sqlite_engine(parsed)
             self._writer = WriterLock(Path(str(parsed.database)))
         else:
             self.engine = _postgres_engine(parsed)
+            # At READ COMMITTED every statement has its own snapshot anyway; so BEGIN and COMMIT need not travel.
+            self._read_engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._write_engine = self.engine.execution_options(**{WRITE_OPTION: True})
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -77,7 +81,7 @@ class Database:
         return self._writer.held() if writes and self._writer else nullcontext()
 
     def _connect(self, *, writes: bool) -> Connection:
-        return (self._write_engine if writes else self.engine).connect()
+        return (self._write_engine if writes else self._read_engine).connect()
 
 
 @cache
@@ -113,16 +117,32 @@ def _parse(url: str) -> URL:
 
 
 def _postgres_engine(url: URL) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=1,
         max_overflow=0,
         isolation_level="READ COMMITTED",
         connect_args={
-            # Transaction poolers hand each transaction another server connection, which has not prepared it.
             "prepare_threshold": None,
             "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
             "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
             "application_name": "aitbc-coordinator",
         },
     )
+    event.listen(engine, "connect", _prepare_statements_unless_pooled)
+    return engine
+
+
+def _prepare_statements_unless_pooled(connection: Any, _record: Any) -> None:
+    """Lets the server keep the plans of statements, which halves its work, if it is the server that we talk to.
+
+    A transaction pooler hands each transaction another server connection, which has not prepared them. It shows by
+    its greeting: poolers tell clients a process id of their own making, not that of a server process.
+    """
+    connection.autocommit = True
+    backend = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+    if backend == connection.info.backend_pid:
+        connection.prepare_threshold = _PREPARED_AFTER
+        # Conditions of partial indexes stand in the statements as they are, so no plan depends on a parameter.
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+    connection.autocommit = False

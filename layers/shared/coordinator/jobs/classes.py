@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, literal, select, text
 
-from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
 from coordinator.core.columns import table_of
 from coordinator.core.database import insert_new
@@ -15,11 +14,16 @@ from coordinator.jobs.models import JobClass
 
 classes = table_of(JobClass)
 
-# A class becomes visible when its transaction commits, which may be this much after its `created_us`.
-_COMMIT_DELAY_US = 60 * clock.SECOND_US
 _MB_PER_GB = 1024
 
+# Any number serves as long as nothing else on the server locks it: the bytes of "class".
+_ADVISORY_LOCK = 0x636C617373
 _THIS_CLASS = select(classes.c.id).where(classes.c.id == bindparam("class_id"))
+_NEXT_NUMBER = select(func.coalesce(func.max(classes.c.number), 0) + literal(1))
+_BETWEEN = select(classes).where(classes.c.number > bindparam("known"), classes.c.number <= bindparam("newest"))
+# The newest class's number, for the statements of others.
+NEWEST_CLASS = select(func.coalesce(func.max(classes.c.number), 0)).scalar_subquery()
+
 _committed: set[str] = set()
 _MAX_COMMITTED = 10_000
 
@@ -37,18 +41,26 @@ def requirements_of(job_type: str, constraints: dict[str, Any]) -> dict[str, Any
     return requirements
 
 
-def ensure_class(tx: Connection, requirements: dict[str, Any], now_us: int) -> str:
+def ensure_class(tx: Connection, requirements: dict[str, Any]) -> str:
     """Gives the id of the class of these requirements, added if it is the first job of its kind."""
-    text = canonical_json(requirements)
-    class_id = sha256_hex(text)
+    requirements_json = canonical_json(requirements)
+    class_id = sha256_hex(requirements_json)
     if class_id in _committed:
         return class_id
     if tx.execute(_THIS_CLASS, {"class_id": class_id}).first() is None:
-        insert_new(tx, classes, {"id": class_id, "requirements": text, "created_us": now_us})
+        _add_class(tx, class_id, requirements_json)
     elif len(_committed) < _MAX_COMMITTED:
         # Found by a transaction that did not add it, so it is there to stay.
         _committed.add(class_id)
     return class_id
+
+
+def _add_class(tx: Connection, class_id: str, requirements_json: str) -> None:
+    """New classes take turns until they are committed: none is seen before one with a lower number."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    number = tx.execute(_NEXT_NUMBER).scalar_one()
+    insert_new(tx, classes, {"id": class_id, "number": number, "requirements": requirements_json})
 
 
 def can_serve(profile: dict[str, Any], requirements: dict[str, Any]) -> bool:
@@ -82,9 +94,8 @@ def _version_matches(offered: str, wanted: str) -> bool:
 class _Known:
     """What this process has worked out for one miner profile."""
 
-    seen: set[str] = field(default_factory=set)
+    number: int = 0
     eligible: list[str] = field(default_factory=list)
-    newest_us: int = 0
 
 
 _known: dict[str, _Known] = {}
@@ -92,11 +103,11 @@ _MAX_PROFILES = 1000
 
 
 def eligible_classes(
-    tx: Connection, profile_sha256: str, profile: Callable[[], dict[str, Any]], newest_us: int, now_us: int
+    tx: Connection, profile_sha256: str, profile: Callable[[], dict[str, Any]], newest_class: int
 ) -> list[str]:
     """The ids of all classes that a miner of this profile can serve.
 
-    Only classes that came since the last call are matched, and `newest_us`, the time of the newest class, tells
+    Only classes that came since the last call are matched, and `newest_class`, the number of the newest, tells
     whether there are any; what is kept in memory can be worked out again at any time.
     """
     known = _known.get(profile_sha256)
@@ -104,13 +115,10 @@ def eligible_classes(
         if len(_known) >= _MAX_PROFILES:
             _known.clear()
         known = _known[profile_sha256] = _Known()
-    if newest_us == known.newest_us and newest_us < now_us - _COMMIT_DELAY_US:
-        return known.eligible
-    since = known.newest_us - _COMMIT_DELAY_US
-    for row in tx.execute(select(classes).where(classes.c.created_us >= since)):
-        if row.id not in known.seen:
-            known.seen.add(row.id)
-            known.newest_us = max(known.newest_us, row.created_us)
-            if can_serve(profile(), json.loads(row.requirements)):
+    if newest_class > known.number:
+        miner_profile = profile()
+        for row in tx.execute(_BETWEEN, {"known": known.number, "newest": newest_class}):
+            if can_serve(miner_profile, json.loads(row.requirements)):
                 known.eligible.append(row.id)
+        known.number = newest_class
     return known.eligible

@@ -12,7 +12,7 @@ from coordinator.receipts.service import receipts
 
 
 def earnings(tx: Connection, owner_id: str, miner_id: str | None, query: PageQuery) -> EarningsRead:
-    miner = miners_service.acting(tx, owner_id, miner_id, registered=False, lock=False)
+    miner = miners_service.acting(tx, owner_id, miner_id, registered=False, lookup=miners_service.READ)
     of_miner = receipts.c.miner_id == miner.id
     settled, total = tx.execute(
         select(func.count(), func.coalesce(func.sum(receipts.c.price_atoms), 0)).where(of_miner)

@@ -16,6 +16,7 @@ from coordinator.jobs.lifecycle import (
 )
 from coordinator.jobs.models import LIVE, UNFINISHED
 from coordinator.jobs.schemas import FINISHED, JobStatus
+from coordinator.miners.models import IS_ACTIVE
 from coordinator.miners.service import give_up_silent, miners
 
 
@@ -50,12 +51,13 @@ def is_overdue(job: RowMapping, now_us: int) -> bool:
 
 def anything_overdue(now_us: Any, silent_since_us: Any) -> ColumnElement[bool]:
     """A condition for other statements, true when a sweep would find something to do."""
+    past_time = select(jobs.c.id).where(text(UNFINISHED), jobs.c.expires_us <= now_us)
+    expired = select(attempts.c.job_id).where(text(LIVE), attempts.c.lease_expires_us <= now_us)
+    silent = select(miners.c.id).where(text(IS_ACTIVE), miners.c.last_heartbeat_us <= silent_since_us)
     return or_(
-        select(jobs.c.id).where(text(UNFINISHED), jobs.c.expires_us <= now_us).exists(),
-        select(attempts.c.job_id).where(text(LIVE), attempts.c.lease_expires_us <= now_us).exists(),
-        select(miners.c.id)
-        .where(text("miners.status = 'active'"), miners.c.last_heartbeat_us <= silent_since_us)
-        .exists(),
+        past_time.correlate_except(jobs).exists(),
+        expired.correlate_except(attempts).exists(),
+        silent.correlate_except(miners).exists(),
     )
 
 

@@ -32,14 +32,14 @@ def register(tx: Connection, owner_id: str, body: MinerRegister) -> miners_servi
 
 def deregister(tx: Connection, owner_id: str, miner_id: str | None) -> MinerRead:
     miner = miners_service.acting(tx, owner_id, miner_id)
-    release_leases(tx, miner.id, clock.now_us(tx))
+    release_leases(tx, miner.id, miner.now_us)
     return miners_service.retire(tx, miner.id)
 
 
 def heartbeat(tx: Connection, owner_id: str, miner_id: str | None, body: Heartbeat) -> HeartbeatRead:
     """Notes that a miner lives, renews its leases and tells it which of its jobs were cancelled."""
     miner = miners_service.acting(tx, owner_id, miner_id)
-    now = clock.now_us(tx)
+    now = miner.now_us
     miners_service.note_heartbeat(tx, miner.id, body, now)
     mine = (attempts.c.miner_id == miner.id) & _LIVE
     working_on = mine & attempts.c.job_id.in_(body.inflight) if isinstance(body.inflight, list) else mine
@@ -72,7 +72,7 @@ def report_progress(
     """
     miner = miners_service.acting(tx, owner_id, miner_id)
     attempt = attempt_of(tx, miner.id, job_id, body.lease_token)
-    now = clock.now_us(tx)
+    now = miner.now_us
     if attempt.outcome == Outcome.CANCELLED:
         return ProgressRead(lease_expires_in_seconds=0.0, cancelled=True)
     this = (attempts.c.job_id == job_id) & (attempts.c.attempt == attempt.attempt) & _LIVE

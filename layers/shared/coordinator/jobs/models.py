@@ -1,6 +1,6 @@
 from typing import Any
 
-from sqlalchemy import Index, text
+from sqlalchemy import Column, Index, text
 from sqlmodel import BigInteger, Field, SmallInteger, SQLModel, Text
 
 from coordinator.core.columns import digest_column, id_column
@@ -18,11 +18,11 @@ class JobClass(SQLModel, table=True):
     """All jobs with the same requirements, so that eligibility is worked out once and not for each job."""
 
     __tablename__ = "job_classes"
-    __table_args__ = (Index("job_classes_by_age", "created_us"),)
 
     id: str = Field(sa_column=digest_column(primary_key=True))
+    # Rises in the order in which classes become visible, so that whoever knows the newest one knows them all.
+    number: int = Field(sa_column=Column(BigInteger, nullable=False, unique=True))
     requirements: str = Field(sa_type=Text)
-    created_us: int = Field(sa_type=BigInteger)
 
 
 class Job(SQLModel, table=True):

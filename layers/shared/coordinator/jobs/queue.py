@@ -11,71 +11,88 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, func, insert, sel
 from coordinator.core import clock
 from coordinator.core.config import settings
 from coordinator.core.money import format_aitbc
-from coordinator.jobs.classes import classes, eligible_classes
+from coordinator.jobs.classes import NEWEST_CLASS, eligible_classes
 from coordinator.jobs.expiry import anything_overdue, expire_locked, sweep
 from coordinator.jobs.lifecycle import attempts, jobs
 from coordinator.jobs.models import LIVE
 from coordinator.jobs.schemas import Assignment, PollRead
 from coordinator.miners import service as miners_service
+from coordinator.miners.models import IS_ACTIVE
 from coordinator.miners.service import miners
 
 _SWEEP_LIMIT = 20
 
 # Nothing of a caller is ever put into these texts; what varies is bound.
 # ruff: noqa: S608
-_TAKE = """
-UPDATE jobs
-SET status = 'running', attempts = attempts + 1, miner_id = :miner_id, started_us = :now, updated_us = :now
-WHERE status = 'pending' AND id = ({head})
-RETURNING id, job_type, parameters, constraints, attempts, max_attempts, timeout_seconds, expires_us
-"""
 _ORDER = "ORDER BY {0}.priority DESC, {0}.max_price_atoms DESC, {0}.id LIMIT 1"
 _PENDING = "{0}.status = 'pending' AND {0}.max_price_atoms >= :price"
 # The first job of each class costs one look into the index `jobs_queue`, however many jobs wait behind it.
 _FIRST = f"SELECT {{columns}} FROM jobs AS h WHERE h.class_id = c.{{id}} AND {_PENDING} {_ORDER}".format
-_CLAIM = {
-    "sqlite": text(
-        _TAKE.format(
-            head=f"""
-            SELECT j.id FROM json_each(:classes) AS c
-            JOIN jobs AS j ON j.id = ({_FIRST("h", columns="h.id", id="value")})
-            {_ORDER.format("j")}
-            """
-        )
-    ),
-    # Only the job that is taken gets locked: first the best class is found, then its first job that nobody holds.
-    "postgresql": text(
-        _TAKE.format(
-            head=f"""
-            SELECT f.id FROM jobs AS f
-            WHERE {_PENDING.format("f")} AND f.class_id = (
-                SELECT j.class_id FROM unnest(CAST(:classes AS text[])) AS c(id)
-                CROSS JOIN LATERAL ({_FIRST("h", columns="h.*", id="id")}) AS j
-                {_ORDER.format("j")}
-            )
-            {_ORDER.format("f")} FOR UPDATE SKIP LOCKED
-            """
-        )
-    ),
-}
+# The count is this statement's own: what was read with the miner may be older than the lock on it.
+_TAKE = """
+UPDATE jobs
+SET status = 'running', attempts = attempts + 1, miner_id = :miner_id, started_us = :now, updated_us = :now
+WHERE status = 'pending' AND id = ({head})
+    AND (SELECT count(*) FROM attempts WHERE ended_us IS NULL AND attempts.miner_id = :miner_id) < :concurrency
+RETURNING id, job_type, parameters, constraints, attempts, max_attempts, timeout_seconds, expires_us
+"""
+_TAKE_SQLITE = text(
+    _TAKE.format(
+        head=f"""
+        SELECT j.id FROM json_each(:classes) AS c
+        JOIN jobs AS j ON j.id = ({_FIRST("h", columns="h.id", id="value")})
+        {_ORDER.format("j")}
+        """
+    )
+)
+_LEASE = insert(attempts)
+# Only the job that is taken gets locked: first the best class is found, then its first job that nobody holds.
+_TAKE_POSTGRES = _TAKE.format(
+    head=f"""
+    SELECT f.id FROM jobs AS f
+    WHERE {_PENDING.format("f")} AND f.class_id = (
+        SELECT j.class_id FROM unnest(CAST(:classes AS text[])) AS c(id)
+        CROSS JOIN LATERAL ({_FIRST("h", columns="h.*", id="id")}) AS j
+        {_ORDER.format("j")}
+    )
+    {_ORDER.format("f")} FOR UPDATE SKIP LOCKED
+    """
+)
+# One round trip instead of two; SQLite has no writes in WITH, and no round trips.
+_TAKE_AND_LEASE_POSTGRES = text(
+    f"""
+    WITH taken AS ({_TAKE_POSTGRES}), leased AS (
+        INSERT INTO attempts (job_id, attempt, miner_id, lease_token, started_us, lease_expires_us, deadline_us,
+            progress_percent)
+        SELECT id, attempts, :miner_id, :lease_token, :now,
+            least(:now + :lease_us, :now + timeout_seconds * {clock.SECOND_US}::bigint),
+            :now + timeout_seconds * {clock.SECOND_US}::bigint, 0
+        FROM taken WHERE expires_us > :now
+    )
+    SELECT * FROM taken
+    """.replace("::bigint", r"\:\:bigint")
+)
 _TAKEN_BACK = {"attempts": jobs.c.attempts - 1, "miner_id": None, "started_us": None}
+# So many jobs past their time are cleared away by one poll at the most, before it finds one that is not.
+_MAX_OVERDUE = 50
 
-_now = select(clock.NowUs().label("now_us")).subquery("present")
-# All that a poll must know before it decides, in one statement, made once the miner is locked.
-_SURVEY = select(
-    _now.c.now_us,
+# All that a poll must know before it decides, read with the miner in one statement.
+_POLLING = miners_service.Lookup(
     select(func.count())
     .select_from(attempts)
-    .where(text(LIVE), attempts.c.miner_id == bindparam("miner_id"))
+    .where(text(LIVE), attempts.c.miner_id == miners.c.id)
     .scalar_subquery()
     .label("held"),
-    anything_overdue(_now.c.now_us, _now.c.now_us - bindparam("timeout_us", type_=BigInteger)).label("overdue"),
-    select(func.coalesce(func.max(classes.c.created_us), 0)).scalar_subquery().label("newest_class_us"),
+    anything_overdue(
+        clock.PRESENT.c.now_us, clock.PRESENT.c.now_us - bindparam("heartbeat_timeout_us", type_=BigInteger)
+    ).label("overdue"),
+    NEWEST_CLASS.label("newest_class"),
+    lock=True,
 )
-_NOTE_ASSIGNED = update(miners).where(miners.c.id == bindparam("miner_id")).values(last_assigned_us=bindparam("now"))
+_NOTE_ASSIGNED = update(miners).where(miners.c.id == bindparam("this_miner")).values(last_assigned_us=bindparam("now"))
+# Idleness need not be known more exactly, and a busy miner's row is spared a write with every job.
+_ASSIGNED_KNOWN_US = clock.SECOND_US
 
-# How many polls a second all idle miners together may make.
-_IDLE_POLLS_PER_SECOND = 50
 _SOONEST_SECONDS = 0.1
 _HOLDING_ALL_SECONDS = 1.0
 _FIRST_IDLE_SECONDS = 0.2
@@ -90,28 +107,25 @@ def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> Pol
 
     A miner that holds all it may is handed what it holds once more: it may have lost the answer.
     """
-    miner = miners_service.acting(tx, owner_id, miner_id)
+    miner = _polling(tx, owner_id, miner_id)
     if miner.status != miners_service.ACTIVE:
-        miners_service.revive(tx, miner.id, clock.now_us(tx))
-    survey = _survey(tx, miner.id)
-    now = survey.now_us
-    if survey.overdue:
-        sweep(tx, now, _SWEEP_LIMIT)
-        survey = _survey(tx, miner.id)
-    if survey.held >= miner.concurrency:
+        miners_service.revive(tx, miner.id, miner.now_us)
+    if miner.overdue:
+        sweep(tx, miner.now_us, _SWEEP_LIMIT)
+        miner = _polling(tx, owner_id, miner.id)
+    now = miner.now_us
+    if miner.held >= miner.concurrency:
         return PollRead(items=_redelivered(tx, miner, limit, now), poll_after_seconds=_HOLDING_ALL_SECONDS)
-    eligible = eligible_classes(
-        tx, miner.profile_sha256, lambda: miners_service.profile_of(miner), survey.newest_class_us, now
-    )
-    items = _claim(tx, miner, eligible, min(limit, miner.concurrency - survey.held), now) if eligible else []
-    if items:
-        tx.execute(_NOTE_ASSIGNED, {"miner_id": miner.id, "now": now})
+    eligible = eligible_classes(tx, miner.profile_sha256, lambda: miners_service.profile_of(miner), miner.newest_class)
+    items = _claim(tx, miner, eligible, min(limit, miner.concurrency - miner.held), now) if eligible else []
+    if items and now - miner.last_assigned_us > _ASSIGNED_KNOWN_US:
+        tx.execute(_NOTE_ASSIGNED, {"this_miner": miner.id, "now": now})
     return PollRead(items=items, poll_after_seconds=_poll_after_seconds(tx, miner, now, got_work=bool(items)))
 
 
-def _survey(tx: Connection, miner_id: str) -> Row[Any]:
-    timeout_us = settings().heartbeat_timeout_seconds * clock.SECOND_US
-    return tx.execute(_SURVEY, {"miner_id": miner_id, "timeout_us": timeout_us}).one()
+def _polling(tx: Connection, owner_id: str, miner_id: str | None) -> Row[Any]:
+    heartbeat_timeout_us = settings().heartbeat_timeout_seconds * clock.SECOND_US
+    return miners_service.acting(tx, owner_id, miner_id, lookup=_POLLING, heartbeat_timeout_us=heartbeat_timeout_us)
 
 
 def _claim(tx: Connection, miner: Row[Any], eligible: list[str], count: int, now_us: int) -> list[Assignment]:
@@ -119,35 +133,54 @@ def _claim(tx: Connection, miner: Row[Any], eligible: list[str], count: int, now
         "classes": json.dumps(eligible) if tx.dialect.name == "sqlite" else eligible,
         "price": miner.price_atoms,
         "miner_id": miner.id,
+        "concurrency": miner.concurrency,
         "now": now_us,
     }
     items: list[Assignment] = []
-    while len(items) < count:
-        job = tx.execute(_CLAIM[tx.dialect.name], wanted).first()
+    overdue = 0
+    while len(items) < count and overdue < _MAX_OVERDUE:
+        lease_token = secrets.token_hex(16)
+        job = _take(tx, wanted, lease_token, now_us)
         if job is None:
             break
         if job.expires_us <= now_us:
+            overdue += 1
             tx.execute(update(jobs).where(jobs.c.id == job.id).values(_TAKEN_BACK))
             expire_locked(tx, job.id, now_us)
         else:
-            items.append(_lease(tx, miner, job, now_us))
+            lease_expires_us, _ = _lease_ends(job, now_us)
+            items.append(_assignment(miner, job, job.attempts, lease_token, lease_expires_us, now_us))
     return items
 
 
-def _lease(tx: Connection, miner: Row[Any], job: Row[Any], now_us: int) -> Assignment:
+def _take(tx: Connection, wanted: dict[str, Any], lease_token: str, now_us: int) -> Row[Any] | None:
+    """Takes the best job and leases it, unless it is past its time: then the caller must end it."""
+    if tx.dialect.name == "postgresql":
+        lease_us = settings().lease_seconds * clock.SECOND_US
+        return tx.execute(
+            _TAKE_AND_LEASE_POSTGRES, {**wanted, "lease_token": lease_token, "lease_us": lease_us}
+        ).first()
+    job = tx.execute(_TAKE_SQLITE, wanted).first()
+    if job is not None and job.expires_us > now_us:
+        lease_expires_us, deadline_us = _lease_ends(job, now_us)
+        lease = {
+            "job_id": job.id,
+            "attempt": job.attempts,
+            "miner_id": wanted["miner_id"],
+            "lease_token": lease_token,
+            "started_us": now_us,
+            "lease_expires_us": lease_expires_us,
+            "deadline_us": deadline_us,
+            "progress_percent": 0.0,
+        }
+        tx.execute(_LEASE, lease)
+    return job
+
+
+def _lease_ends(job: Row[Any], now_us: int) -> tuple[int, int]:
+    """When a new lease of the job ends unless it is renewed, and when its attempt does."""
     deadline_us = now_us + job.timeout_seconds * clock.SECOND_US
-    lease = {
-        "job_id": job.id,
-        "attempt": job.attempts,
-        "miner_id": miner.id,
-        "lease_token": secrets.token_hex(16),
-        "started_us": now_us,
-        "lease_expires_us": min(now_us + settings().lease_seconds * clock.SECOND_US, deadline_us),
-        "deadline_us": deadline_us,
-        "progress_percent": 0.0,
-    }
-    tx.execute(insert(attempts), lease)
-    return _assignment(miner, job, lease["attempt"], lease["lease_token"], lease["lease_expires_us"], now_us)
+    return min(now_us + settings().lease_seconds * clock.SECOND_US, deadline_us), deadline_us
 
 
 def _redelivered(tx: Connection, miner: Row[Any], limit: int, now_us: int) -> list[Assignment]:
@@ -194,7 +227,7 @@ def _poll_after_seconds(tx: Connection, miner: Row[Any], now_us: int, *, got_wor
         return _SOONEST_SECONDS
     idle_seconds = (now_us - miner.last_assigned_us) / clock.SECOND_US
     wait: float = min(max(idle_seconds * _IDLENESS_SHARE, _FIRST_IDLE_SECONDS), _LONGEST_SECONDS)
-    share = _active_miners(tx) / _IDLE_POLLS_PER_SECOND
+    share = _active_miners(tx) / settings().idle_polls_per_second
     # Jitter only lengthens, so that the polls of all stay under their rate.
     return round(max(wait, share) * random.uniform(1.0, 1.25), 3)  # noqa: S311  (no secret hangs on it)
 
@@ -208,7 +241,7 @@ class _Counted:
 
 def _active_miners(tx: Connection) -> int:
     if time.monotonic() >= _Counted.until:
-        count = select(func.count()).select_from(miners).where(text("status = 'active'"))
+        count = select(func.count()).select_from(miners).where(text(IS_ACTIVE))
         _Counted.active = tx.scalar(count) or 0
         _Counted.until = time.monotonic() + _ACTIVE_MINERS_KEPT_SECONDS
     return _Counted.active

@@ -53,7 +53,7 @@ def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCrea
         BadSignature: the miner has a public key and the signature is missing or wrong; the lease stays.
     """
     given = _Answer.of(body)
-    miner = miners_service.acting(tx, owner_id, miner_id, registered=False, lock=False)
+    miner = miners_service.acting(tx, owner_id, miner_id, registered=False, lookup=miners_service.READ)
     job = lock_job(tx, body.job_id) if is_id(body.job_id) else None
     if job is None:
         raise JobNotFound

@@ -60,7 +60,7 @@ def submit(tx: Connection, client_id: str, body: JobCreate) -> JobRead:
     row = {
         "id": new_id(),
         "client_id": client_id,
-        "class_id": ensure_class(tx, requirements_of(body.job_type, constraints), now),
+        "class_id": ensure_class(tx, requirements_of(body.job_type, constraints)),
         "job_type": body.job_type,
         "priority": body.priority,
         "max_price_atoms": 0,

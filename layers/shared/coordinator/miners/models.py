@@ -3,6 +3,14 @@ from sqlmodel import BigInteger, Field, SQLModel, Text
 
 from coordinator.core.columns import digest_column, id_column
 
+# Written out in queries too: SQLite uses a partial index only where its condition stands as it is.
+IS_ACTIVE = "miners.status = 'active'"
+
+
+def _of_active(name: str, *columns: str) -> Index:
+    condition = text("status = 'active'")
+    return Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
+
 
 class Miner(SQLModel, table=True):
     """A machine that runs jobs; the key that registered it owns it."""
@@ -10,12 +18,9 @@ class Miner(SQLModel, table=True):
     __tablename__ = "miners"
     __table_args__ = (
         UniqueConstraint("owner_id", "address", "endpoint"),
-        Index(
-            "miners_active",
-            "last_heartbeat_us",
-            postgresql_where=text("status = 'active'"),
-            sqlite_where=text("status = 'active'"),
-        ),
+        _of_active("miners_active", "last_heartbeat_us"),
+        # How many there are of each kind is read from this index alone.
+        _of_active("miners_by_profile", "profile_sha256", "price_atoms", "last_heartbeat_us"),
     )
 
     id: str = Field(sa_column=id_column(primary_key=True))

@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, select, text, true, update
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
@@ -14,7 +14,7 @@ from coordinator.core.errors import InvalidInput
 from coordinator.core.ids import is_id, new_id
 from coordinator.core.money import format_aitbc
 from coordinator.miners.errors import MinerIdRequired, MinerNotFound
-from coordinator.miners.models import Miner
+from coordinator.miners.models import IS_ACTIVE, Miner
 from coordinator.miners.schemas import Heartbeat, MinerRead, MinerRegister
 
 miners = table_of(Miner)
@@ -24,12 +24,27 @@ INACTIVE = "inactive"
 
 _MAX_REPORT_CHARACTERS = 16_384
 
-_MINE = select(miners).where(miners.c.owner_id == bindparam("owner_id"))
-_NAMED = _MINE.where(miners.c.id == bindparam("miner_id"))
-# Two are enough to see that a miner must be named; a registered one goes before those that were retired.
-_OWNED = _MINE.order_by(miners.c.registered.desc()).limit(2)
-_LOCK_NAMED = _NAMED.with_for_update()
-_LOCK_OWNED = _OWNED.with_for_update()
+
+class Lookup:
+    """How a caller's miner is read: with `now_us` and more columns beside it, and locked or not.
+
+    Locked, this miner's calls take turns until the transaction ends. What is read beside the miner may be older than
+    the lock: the database reads first and then waits.
+    """
+
+    def __init__(self, *columns: Any, lock: bool) -> None:
+        present = clock.PRESENT
+        mine = select(miners, present.c.now_us, *columns).join_from(miners, present, true())
+        mine = mine.where(miners.c.owner_id == bindparam("owner_id"))
+        if lock:
+            mine = mine.with_for_update(of=miners)
+        self.named = mine.where(miners.c.id == bindparam("miner_id"))
+        # Two are enough to see that a miner must be named; a registered one goes before those that were retired.
+        self.owned = mine.order_by(miners.c.registered.desc()).limit(2)
+
+
+READ = Lookup(lock=False)
+_LOCK = Lookup(lock=True)
 
 
 class Registration(NamedTuple):
@@ -56,7 +71,13 @@ def register(tx: Connection, owner_id: str, body: MinerRegister) -> Registration
 
 
 def acting(
-    tx: Connection, owner_id: str, miner_id: str | None, *, registered: bool = True, lock: bool = True
+    tx: Connection,
+    owner_id: str,
+    miner_id: str | None,
+    *,
+    registered: bool = True,
+    lookup: Lookup = _LOCK,
+    **parameters: Any,
 ) -> Row[Any]:
     """The miner that a call speaks for.
 
@@ -65,17 +86,17 @@ def acting(
         owner_id: whose key called.
         miner_id: the header X-Miner-Id, if there was one.
         registered: whether a deregistered miner is refused.
-        lock: whether this miner's calls take turns until the transaction ends.
+        lookup: what is read, and whether it is locked.
+        parameters: what the columns of the lookup need.
 
     Raises:
         MinerNotFound: the key has no such miner, or it is deregistered.
         MinerIdRequired: no miner was named and the key has several.
     """
     if miner_id is None:
-        candidates = tx.execute(_LOCK_OWNED if lock else _OWNED, {"owner_id": owner_id}).all()
+        candidates = tx.execute(lookup.owned, {"owner_id": owner_id, **parameters}).all()
     elif is_id(miner_id):
-        named = {"owner_id": owner_id, "miner_id": miner_id}
-        candidates = tx.execute(_LOCK_NAMED if lock else _NAMED, named).all()
+        candidates = tx.execute(lookup.named, {"owner_id": owner_id, "miner_id": miner_id, **parameters}).all()
     else:
         raise MinerNotFound
     if len(candidates) > 1 and candidates[1].registered == candidates[0].registered:
@@ -86,7 +107,7 @@ def acting(
 
 
 def get(tx: Connection, owner_id: str, miner_id: str | None) -> MinerRead:
-    return read(acting(tx, owner_id, miner_id, registered=False, lock=False))
+    return read(acting(tx, owner_id, miner_id, registered=False, lookup=READ))
 
 
 def revive(tx: Connection, miner_id: str, now_us: int) -> None:
@@ -113,7 +134,7 @@ def give_up_silent(tx: Connection, now_us: int, limit: int) -> list[str]:
     silent_since = now_us - settings().heartbeat_timeout_seconds * clock.SECOND_US
     silent = (
         select(miners.c.id)
-        .where(miners.c.status == ACTIVE, miners.c.last_heartbeat_us <= silent_since)
+        .where(text(IS_ACTIVE), miners.c.last_heartbeat_us <= silent_since)
         .order_by(miners.c.last_heartbeat_us)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -48,11 +48,11 @@ def upgrade() -> None:
     op.create_table(
         "job_classes",
         sa.Column("id", _ascii(64), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("requirements", sa.Text(), nullable=False),
-        sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("job_classes_pk")),
+        sa.UniqueConstraint("number", name=op.f("job_classes_number_key")),
     )
-    op.create_index("job_classes_by_age", "job_classes", ["created_us"])
 
     op.create_table(
         "jobs",
@@ -114,6 +114,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("owner_id", "address", "endpoint", name=op.f("miners_owner_id_address_endpoint_key")),
     )
     op.create_index("miners_active", "miners", ["last_heartbeat_us"], **_where("status = 'active'"))
+    op.create_index(
+        "miners_by_profile",
+        "miners",
+        ["profile_sha256", "price_atoms", "last_heartbeat_us"],
+        **_where("status = 'active'"),
+    )
 
     op.create_table(
         "receipts",
