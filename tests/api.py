@@ -116,6 +116,7 @@ def forget_process_state() -> None:
     ):
         cached.cache_clear()
     classes._known.clear()
+    classes._profiles.clear()
     classes._committed.clear()
     queue._Counted.until = 0.0
 

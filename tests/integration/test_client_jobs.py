@@ -1,5 +1,6 @@
 import re
 import time
+from typing import Any
 
 import pytest
 
@@ -151,3 +152,34 @@ def test_jobs_are_there_after_a_restart(client: Api) -> None:
     forget_process_state()
 
     assert client.job(job["id"]) == job
+
+
+def eligible(client: Api, job: dict[str, Any]) -> int:
+    return int(client.get(f"/v1/client/jobs/{job['id']}/status").json["eligible_miners"])
+
+
+def test_the_status_counts_the_miners_that_could_run_the_job(client: Api, miner: Api) -> None:
+    anywhere, far = client.submit(), client.submit(constraints={"region": "mars"})
+    assert (eligible(client, anywhere), eligible(client, far)) == (0, 0)
+
+    for number in range(3):
+        miner.register(f"ait1-{number}")
+    miner.register("ait1-far", region=" Mars ")
+    miner.register("ait1-other", capabilities=["training"])
+    miner.register("ait1-dear", price="0.5")
+
+    assert (eligible(client, anywhere), eligible(client, far)) == (4, 1)
+
+
+@pytest.mark.parametrize("gone", ["deregistered", "silent"])
+def test_miners_that_are_gone_are_not_counted(client: Api, miner: Api, gone: str) -> None:
+    job = client.submit()
+    miner.register()
+    assert eligible(client, job) == 1
+
+    if gone == "silent":
+        let_pass(91)
+    else:
+        miner.post("/v1/miner/deregister")
+
+    assert eligible(client, job) == 0

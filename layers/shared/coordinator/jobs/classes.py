@@ -11,6 +11,7 @@ from coordinator.core.canonical import canonical_json, sha256_hex
 from coordinator.core.columns import table_of
 from coordinator.core.database import insert_new
 from coordinator.jobs.models import JobClass
+from coordinator.miners import service as miners_service
 
 classes = table_of(JobClass)
 
@@ -72,7 +73,7 @@ def can_serve(profile: dict[str, Any], requirements: dict[str, Any]) -> bool:
     models = profile["capabilities"].get(requirements["job_type"])
     if models is None or not set(requirements.get("models", ())) <= set(models):
         return False
-    if "region" in requirements and requirements["region"] != profile["region"].lower():
+    if "region" in requirements and requirements["region"] != profile["region"].strip().lower():
         return False
     if "cuda" in requirements and not _version_matches(profile["cuda"], requirements["cuda"]):
         return False
@@ -99,6 +100,7 @@ class _Known:
 
 
 _known: dict[str, _Known] = {}
+_profiles: dict[str, dict[str, Any]] = {}
 _MAX_PROFILES = 1000
 
 
@@ -122,3 +124,20 @@ def eligible_classes(
                 known.eligible.append(row.id)
         known.number = newest_class
     return known.eligible
+
+
+def eligible_miners(tx: Connection, class_id: str, max_price_atoms: int) -> int:
+    """How many active miners can serve jobs of this class for this price, whether they are free or busy."""
+    requirements = json.loads(tx.execute(select(classes.c.requirements).where(classes.c.id == class_id)).scalar_one())
+    alike = miners_service.count_by_profile(tx, max_price_atoms)
+    return sum(row.miners for row in alike if _profile_can_serve(tx, row.profile_sha256, requirements))
+
+
+def _profile_can_serve(tx: Connection, profile_sha256: str, requirements: dict[str, Any]) -> bool:
+    profile = _profiles.get(profile_sha256) or miners_service.find_profile(tx, profile_sha256)
+    if profile is None:
+        return False
+    if len(_profiles) >= _MAX_PROFILES:
+        _profiles.clear()
+    _profiles[profile_sha256] = profile
+    return can_serve(profile, requirements)

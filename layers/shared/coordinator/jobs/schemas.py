@@ -85,6 +85,7 @@ class JobStatusRead(BaseModel):
     status: JobStatus
     progress: Progress
     attempts: int
+    eligible_miners: int = Field(description="How many active miners could run this job, busy ones too.")
     error: JobError | None
     updated_at: Timestamp
 

@@ -17,7 +17,7 @@ from coordinator.core.ids import is_id, new_id
 from coordinator.core.money import format_aitbc
 from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import Page, PageQuery
-from coordinator.jobs.classes import ensure_class, requirements_of
+from coordinator.jobs.classes import eligible_miners, ensure_class, requirements_of
 from coordinator.jobs.errors import InvalidJobType, JobFinished, JobNotFound, JobNotReady
 from coordinator.jobs.expiry import end_overdue, is_overdue
 from coordinator.jobs.lifecycle import Outcome, attempts, end_live_attempt, fail_job, jobs, lock_job
@@ -101,11 +101,13 @@ async def status(client_id: str, job_id: str, wait_seconds: float) -> JobStatusR
     """The state of a job, as soon as it differs from the present one or the time is up."""
     first = _current(client_id, job_id)["status"]
     job = await _wait_for(client_id, job_id, wait_seconds, lambda now: now != first or now in FINISHED)
+    able = database().read(lambda tx: eligible_miners(tx, job["class_id"], job["max_price_atoms"]))
     return JobStatusRead(
         id=job_id,
         status=job["status"],
         progress=_progress(job),
         attempts=job["attempts"],
+        eligible_miners=able,
         error=_error(job),
         updated_at=clock.rfc3339(job["updated_us"]),
     )

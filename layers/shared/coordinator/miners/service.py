@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, select, text, true, update
+from sqlalchemy import Connection, Row, bindparam, func, select, text, true, update
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
@@ -143,6 +143,24 @@ def give_up_silent(tx: Connection, now_us: int, limit: int) -> list[str]:
     if ids:
         tx.execute(update(miners).where(miners.c.id.in_(ids)).values(status=INACTIVE))
     return ids
+
+
+def count_by_profile(tx: Connection, most_atoms: int) -> list[Row[Any]]:
+    """How many active miners of each profile ask for no more than this: rows of `profile_sha256` and `miners`."""
+    silent_since = clock.now_us(tx) - settings().heartbeat_timeout_seconds * clock.SECOND_US
+    affordable = (
+        select(miners.c.profile_sha256, func.count().label("miners"))
+        .where(text(IS_ACTIVE), miners.c.price_atoms <= most_atoms, miners.c.last_heartbeat_us > silent_since)
+        .group_by(miners.c.profile_sha256)
+    )
+    return list(tx.execute(affordable))
+
+
+def find_profile(tx: Connection, profile_sha256: str) -> dict[str, Any] | None:
+    """The profile behind a hash, None if the last active miner that had it is just gone."""
+    has_it = select(miners).where(text(IS_ACTIVE), miners.c.profile_sha256 == profile_sha256).limit(1)
+    miner = tx.execute(has_it).first()
+    return None if miner is None else profile_of(miner)
 
 
 def profile_of(miner: Row[Any]) -> dict[str, Any]:
