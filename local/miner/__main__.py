@@ -3,7 +3,10 @@
 import argparse
 import asyncio
 import contextlib
+import os
 import re
+import shlex
+import shutil
 import signal
 import sys
 import time
@@ -40,7 +43,7 @@ def main() -> int:
         "address": options.address or identity.default_address,
         "endpoint": options.endpoint,
         "capabilities": capabilities,
-        "hardware": {"gpus": [_gpu(text) for text in options.gpu], "cuda": options.cuda},
+        "hardware": {"gpus": options.gpu, "cuda": options.cuda},
         "region": options.region,
         "price": options.price,
         "concurrency": options.concurrency,
@@ -83,18 +86,22 @@ async def _run(
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.miner", description="Runs jobs for a coordinator.")
-    parser.add_argument("--url", required=True, help="the coordinator, such as http://127.0.0.1:8000")
+    parser.add_argument("--url", type=_url, required=True, help="the coordinator, such as http://127.0.0.1:8000")
     parser.add_argument("--api-key", required=True, help="a key with the miner role")
     parser.add_argument(
         "--capability", action="append", required=True, metavar="TYPE[=MODEL,...]", help="a job type; may be repeated"
     )
-    parser.add_argument("--backend", metavar="URL", help="an OpenAI-compatible server, for llm_inference")
+    parser.add_argument("--backend", type=_url, metavar="URL", help="an OpenAI-compatible server, for llm_inference")
     parser.add_argument("--model", help="the backend's model for jobs that name none; else its first")
-    parser.add_argument("--command", help="runs every other job: JSON on its stdin, the result as JSON on its stdout")
+    parser.add_argument(
+        "--command", type=_command, help="runs every other job: JSON on its stdin, the result as JSON on its stdout"
+    )
     parser.add_argument("--address", help="the wallet that is paid")
     parser.add_argument("--price", default="0", help="AITBC a job; %(default)s")
     parser.add_argument("--concurrency", type=int, default=1, help="how many jobs at once; %(default)s")
-    parser.add_argument("--gpu", action="append", default=[], metavar="NAME=MEMORY_MB", help="may be repeated")
+    parser.add_argument(
+        "--gpu", type=_gpu, action="append", default=[], metavar="NAME=MEMORY_MB", help="may be repeated"
+    )
     parser.add_argument("--cuda", metavar="VERSION")
     parser.add_argument("--region")
     parser.add_argument("--endpoint", help="where this machine can be reached, if it is told apart by that")
@@ -117,8 +124,26 @@ def _capability(text: str) -> dict[str, Any]:
 
 
 def _gpu(text: str) -> dict[str, Any]:
-    match = re.fullmatch(r"(.+)=(\d+)", text)
-    return {"name": match[1], "memory_mb": int(match[2])} if match else {"name": text, "memory_mb": 0}
+    match = re.fullmatch(r"([^=]+)(?:=([0-9]+))?", text)
+    if match is None:
+        raise argparse.ArgumentTypeError("write NAME=MEMORY_MB, such as 'RTX 4090=24564'")
+    return {"name": match[1], "memory_mb": int(match[2] or 0)}
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError("it must begin with http:// or https://")
+    return text
+
+
+def _command(text: str) -> list[str]:
+    try:
+        arguments = shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if arguments and shutil.which(arguments[0]) is None:
+        raise argparse.ArgumentTypeError(f"there is no command {arguments[0]!r}")
+    return arguments
 
 
 def _refuse(message: str) -> int:
@@ -127,7 +152,11 @@ def _refuse(message: str) -> int:
 
 
 def _log(message: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {message}", flush=True)
+    try:
+        print(f"{time.strftime('%H:%M:%S')} {message}", flush=True)
+    except BrokenPipeError:
+        # Nobody reads any more; the work goes on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class Coordinator:
             raise self._unreachable(f"status {response.status_code} without JSON") from None
         if not response.is_success:
             told = answer.get("error", {}) if isinstance(answer, dict) else {}
-            raise Refused(response.status_code, told.get("code", "UNKNOWN"), told.get("message", response.text[:200]))
+            raise Refused(response.status_code, told.get("code", "UNKNOWN"), _message(told) or response.text[:200])
         if self._was_unreachable:
             self._was_unreachable = False
             self._log("the coordinator answers again")
@@ -91,6 +91,13 @@ class Coordinator:
             self._was_unreachable = True
             self._log(f"the coordinator does not answer ({reason}); trying on")
         return Unreachable(reason, retry_after_seconds)
+
+
+def _message(error: dict[str, Any]) -> str:
+    """What a refusal says, with the fields that are wrong."""
+    message = str(error.get("message", ""))
+    fields = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.get("details", {}).get("errors", [])]
+    return f"{message} ({'; '.join(fields)})" if fields else message
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -3,9 +3,8 @@
 import asyncio
 import json
 import os
-import shlex
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -53,7 +52,9 @@ class OpenAiExecutor:
     """Completes prompts and chats with any server that speaks OpenAI's API (Ollama, vLLM, llama.cpp)."""
 
     def __init__(self, backend: str, default_model: str | None) -> None:
-        self._http = httpx.AsyncClient(base_url=backend.rstrip("/") + "/v1/", timeout=httpx.Timeout(600, connect=10))
+        # Manuals give the address with and without /v1.
+        address = backend.rstrip("/").removesuffix("/v1")
+        self._http = httpx.AsyncClient(base_url=address + "/v1/", timeout=httpx.Timeout(600, connect=10))
         self._default_model = default_model
 
     async def run(self, assignment: dict[str, Any], report: Report) -> Done:
@@ -129,18 +130,22 @@ class CommandExecutor:
     job is cancelled or its time is up.
     """
 
-    def __init__(self, command: str) -> None:
-        self._arguments = shlex.split(command)
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = arguments
 
     async def run(self, assignment: dict[str, Any], report: Report) -> Done:
-        process = await asyncio.create_subprocess_exec(
-            *self._arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=die_with_parent,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        except OSError as error:
+            # It was there when the miner started; another miner, or this one later, may have it.
+            raise ExecutionFailed("COMMAND_FAILED", str(error), retryable=True) from error
         try:
             job = {name: assignment[name] for name in ("id", "job_type", "parameters", "constraints", "attempt")}
             _, output, complaints = await asyncio.gather(

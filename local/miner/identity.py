@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import rfc8785
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
@@ -32,7 +33,7 @@ class Identity:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise IdentityInUse(f"another miner runs with {path}; give this one its own --identity") from None
-        self._key = self._kept()
+        self._key = self._kept(path)
         self.public_key = _base64url(self._key.public_key().public_bytes_raw())
 
     @property
@@ -45,11 +46,14 @@ class Identity:
         digest = hashlib.sha256(rfc8785.dumps(result)).hexdigest()
         return _base64url(self._key.sign(f"{job_id}.{lease_token}.{digest}".encode()))
 
-    def _kept(self) -> Ed25519PrivateKey:
+    def _kept(self, path: Path) -> Ed25519PrivateKey:
         if pem := self._file.read():
-            key = load_pem_private_key(pem, password=None)
+            try:
+                key = load_pem_private_key(pem, password=None)
+            except (ValueError, TypeError, UnsupportedAlgorithm):
+                key = None
             if not isinstance(key, Ed25519PrivateKey):
-                raise ValueError(f"{self._file.name} holds no Ed25519 key")
+                raise ValueError(f"{path} holds no Ed25519 key")
             return key
         key = Ed25519PrivateKey.generate()
         self._file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

@@ -5,6 +5,8 @@ import hashlib
 import os
 import signal
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tests.miner.servers import Coordinator, refusal
 CUSTOM = ("--capability", "custom")
 DOUBLE = "python3 -c \"import json,sys; print(json.dumps({'got': json.load(sys.stdin)['parameters']}))\""
 SLEEP = "sleep 60"
+ROOT = Path(__file__).parents[2]
 
 
 def alive(pid: int) -> bool:
@@ -207,6 +210,21 @@ def test_a_command_that_fails_fails_the_job(start: Start, coordinator: Coordinat
     assert message in body["error"]["message"]
 
 
+def test_a_command_that_can_not_start_is_for_another_try(
+    start: Start, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    program.touch(mode=0o700)
+    start(*CUSTOM, "--command", str(program))
+    coordinator.wait_for(lambda: coordinator.bodies("jobs"))
+
+    program.unlink()
+    coordinator.add_job()
+
+    [body] = coordinator.wait_for(lambda: coordinator.bodies("result"))
+    assert (body["error"]["code"], body["error"]["retryable"]) == ("COMMAND_FAILED", True)
+
+
 def test_a_command_reports_progress(start: Start, coordinator: Coordinator) -> None:
     coordinator.add_job()
     start(*CUSTOM, "--command", "sh -c 'echo progress 40 nearly half >&2; sleep 0.3; echo 1'")
@@ -288,6 +306,33 @@ def test_a_key_that_is_refused_ends_it_with_one_message(
     assert "Traceback" not in miner.output
 
 
+def test_a_refused_registration_names_the_fields(start: Start, coordinator: Coordinator) -> None:
+    errors = [{"loc": ["body", "price"], "msg": "must be less", "type": "x"}]
+    refused = {"code": "VALIDATION_ERROR", "message": "Not valid.", "details": {"errors": errors}}
+    coordinator.scripted["register"] = [(422, {"error": refused})]
+
+    miner = start(*CUSTOM, "--command", "true")
+
+    assert miner.wait() == 1
+    assert "VALIDATION_ERROR: Not valid. (body.price: must be less)" in miner.output
+
+
+def test_it_works_on_when_nobody_reads_what_it_prints(coordinator: Coordinator, identity: Path) -> None:
+    coordinator.add_job()
+    reading, writing = os.pipe()
+    named = ("--url", f"{coordinator.url}/base", "--api-key", "x", "--identity", identity, *CUSTOM, "--command", DOUBLE)
+    with subprocess.Popen([sys.executable, "-m", "local.miner", *named], cwd=ROOT, stdout=writing) as miner:
+        os.close(reading)
+        os.close(writing)
+        try:
+            coordinator.wait_for(lambda: coordinator.bodies("result"))
+        finally:
+            miner.send_signal(signal.SIGTERM)
+
+    assert miner.returncode == 0
+    assert coordinator.bodies("deregister") == [None]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -304,6 +349,37 @@ def test_what_can_not_work_is_refused_at_once(
     assert miner.wait() == 1
     assert message in miner.output
     assert coordinator.calls == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--command", "no-such-program x", "there is no command 'no-such-program'"),
+        ("--command", "echo 'x", "No closing quotation"),
+        ("--gpu", "H100=80GB", "write NAME=MEMORY_MB, such as"),
+        ("--url", "127.0.0.1:8000", "must begin with http:// or https://"),
+        ("--backend", "127.0.0.1:11434", "must begin with http:// or https://"),
+    ],
+)
+def test_a_slip_in_an_option_is_told_before_anything_starts(
+    start: Start, coordinator: Coordinator, option: str, value: str, message: str
+) -> None:
+    miner = start(*CUSTOM, "--command", "true", option, value)
+
+    assert miner.wait() == 2
+    assert f"argument {option}: " in miner.output
+    assert message in miner.output
+    assert coordinator.calls == []
+
+
+def test_a_key_file_of_another_kind_is_named(start: Start, coordinator: Coordinator, identity: Path) -> None:
+    identity.parent.mkdir()
+    identity.write_text("no key")
+
+    miner = start(*CUSTOM, "--command", "true")
+
+    assert miner.wait() == 1
+    assert f"{identity} holds no Ed25519 key" in miner.output
 
 
 def test_two_miners_can_not_share_an_identity(start: Start, coordinator: Coordinator) -> None:

@@ -40,6 +40,17 @@ def test_a_prompt_is_completed(start: Start, coordinator: Coordinator, model: Mo
     assert "secret" not in asked
 
 
+def test_the_url_of_a_server_may_end_as_its_manual_has_it(
+    start: Start, coordinator: Coordinator, model: ModelServer
+) -> None:
+    coordinator.add_job(job_type="llm_inference", parameters={"prompt": "Hi"})
+    start(*LLM, "--backend", f"{model.url}/v1/")
+
+    [body] = coordinator.wait_for(lambda: coordinator.bodies("result"))
+
+    assert body["result"]["text"] == " Paris. Yes"
+
+
 def test_messages_are_chatted(start: Start, coordinator: Coordinator, model: ModelServer) -> None:
     messages = [{"role": "user", "content": "Hi"}]
 
