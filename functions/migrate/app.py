@@ -1,4 +1,4 @@
-"""A CloudFormation custom resource that brings the database to this release's schema at each deployment.
+"""A CloudFormation custom resource that brings the database to this release's schema when it is deployed.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html
 """

@@ -23,7 +23,8 @@ def draft(message: str) -> None:
             config.attributes["connection"] = connection
             command.revision(config, message, autogenerate=True, rev_id=revision)
         database.engine.dispose()
-    print(f"Read it, then set HEAD in migrations/__init__.py to {revision!r}.")  # noqa: T201  (a command)
+    places = "HEAD in migrations/__init__.py and Revision in template.yaml"
+    print(f"Read it, then set {places} to {revision!r}.")  # noqa: T201  (a command)
 
 
 if __name__ == "__main__":
