@@ -1,5 +1,6 @@
 """Serves the whole API on this machine: `python -m local`, or `make run`."""
 
+import errno
 import socket
 import sys
 
@@ -12,6 +13,9 @@ from local.options import Options, read_environment, read_options
 from local.template import TemplateError, read_template
 from local.volume import Volume, VolumeInUse
 
+# In use, or only for root.
+_PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
+
 
 def main() -> int:
     options = read_options(sys.argv[1:], read_environment())
@@ -23,9 +27,10 @@ def main() -> int:
     try:
         listener = _listener(options)
     except OSError as error:
+        advice = " Choose another port with API_PORT=8001 or --port 8001."
         console.error(
-            f"Can't listen on {options.host}:{options.port}: {error.strerror}. "
-            "Choose another port with API_PORT=8001 or --port 8001."
+            f"Can't listen on {options.host}:{options.port}: {error.strerror}."
+            f"{advice if error.errno in _PORT_ERRORS else ''}"
         )
         return 1
     try:

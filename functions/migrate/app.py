@@ -8,6 +8,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from coordinator.core.config import settings
+from coordinator.core.errors import ConfigurationError
 from coordinator.core.log import logger
 from coordinator.migrations import HEAD
 from coordinator.migrations.upgrade import upgrade
@@ -27,6 +28,9 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     if event.get("RequestType") != "Delete":
         try:
             upgrade(settings().database_url)
+        except ConfigurationError as error:
+            # Its message names the variable; where in the code it was read helps nobody.
+            answer |= {"Status": "FAILED", "Reason": str(error)}
         except Exception as error:  # noqa: BLE001
             # CloudFormation waits an hour for an answer that never comes, so every failure is one.
             logger.exception("migration failed")

@@ -84,9 +84,16 @@ def test_a_port_in_use_is_one_clear_message(start: Start, project: Path) -> None
 
     assert second.process.wait(10) == 1
     message = second.output.splitlines()[-1]
-    assert f"Can't listen on 127.0.0.1:{first.port}: Address already in use" in message
+    assert f"Can't listen on 127.0.0.1:{first.port}: Address already in use. Choose another port" in message
     assert "Traceback" not in second.output
     assert not (project / "other").exists()
+
+
+def test_another_port_is_advised_only_where_it_would_help(start: Start) -> None:
+    emulator = start("--host", "192.0.2.1")
+
+    assert emulator.process.wait(10) == 1
+    assert emulator.output == "Can't listen on 192.0.2.1:0: Cannot assign requested address.\n"
 
 
 def test_a_volume_in_use_is_one_clear_message(start: Start, project: Path) -> None:
