@@ -100,12 +100,17 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--price", default="0", help="AITBC a job; %(default)s")
     parser.add_argument("--concurrency", type=int, default=1, help="how many jobs at once; %(default)s")
     parser.add_argument(
-        "--gpu", type=_gpu, action="append", default=[], metavar="NAME=MEMORY_MB", help="may be repeated"
+        "--gpu",
+        type=_gpu,
+        action="append",
+        default=[],
+        metavar="NAME=MEMORY_MB",
+        help="offered to jobs; may be repeated",
     )
-    parser.add_argument("--cuda", metavar="VERSION")
-    parser.add_argument("--region")
+    parser.add_argument("--cuda", metavar="VERSION", help="offered to jobs, such as 12.4")
+    parser.add_argument("--region", help="offered to jobs")
     parser.add_argument("--endpoint", help="where this machine can be reached, if it is told apart by that")
-    parser.add_argument("--name")
+    parser.add_argument("--name", help="for people")
     parser.add_argument(
         "--identity",
         type=Path,

@@ -182,12 +182,29 @@ class Worker:
         if answer is None:
             return
         try:
-            await self._coordinator.insist("POST", "result", answer)
+            answer = await self._deliver(answer)
         except Refused as error:
             self._log(f"job {job_id}: {'dropped' if error.code in _GIVEN_UP else 'refused'}: {error}")
             return
         failure = f" with {answer['error']['code']}: {answer['error']['message'][:200]}" if "error" in answer else ""
         self._log(f"job {job_id}: {answer['status']}{failure} after {time.monotonic() - began:.1f} s")
+
+    async def _deliver(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Posts the answer; one that can't be taken, such as too large a result, as a failure.
+
+        Raises:
+            Refused: nobody waits for it, or the failure is refused too.
+        """
+        try:
+            await self._coordinator.insist("POST", "result", answer)
+        except Refused as error:
+            if error.code in _GIVEN_UP or answer["status"] == "failed":
+                raise
+            # Without an answer the job would be handed out and worked out again and again.
+            failure = {"code": "INVALID_RESULT", "message": str(error), "retryable": False}
+            named = {"job_id": answer["job_id"], "lease_token": answer["lease_token"]}
+            return await self._deliver({**named, "status": "failed", "error": failure})
+        return answer
 
     async def _execute(self, assignment: dict[str, Any]) -> dict[str, Any] | None:
         """The answer to post, or None when nobody waits for it any more."""

@@ -114,6 +114,25 @@ def test_a_definite_no_drops_the_job_and_work_goes_on(start: Start, coordinator:
     assert code in miner.output
 
 
+@pytest.mark.parametrize(("status", "code"), [(413, "PAYLOAD_TOO_LARGE"), (422, "VALIDATION_ERROR")])
+def test_a_result_that_can_not_be_taken_fails_the_job(
+    start: Start, coordinator: Coordinator, status: int, code: str
+) -> None:
+    # Left unanswered it would be handed out again, and worked out again.
+    coordinator.scripted["result"] = [refusal(status, code)]
+    coordinator.add_job()
+    start(*CUSTOM, "--command", DOUBLE)
+
+    _, body = coordinator.wait_for(lambda: len(coordinator.bodies("result")) == 2 and coordinator.bodies("result"))
+
+    assert body == {
+        "job_id": "job-1",
+        "lease_token": "token-1",
+        "status": "failed",
+        "error": {"code": "INVALID_RESULT", "message": f"{code}: as scripted", "retryable": False},
+    }
+
+
 def test_heartbeats_go_on_during_a_long_job_and_name_it(start: Start, coordinator: Coordinator) -> None:
     coordinator.add_job()
     start(*CUSTOM, "--command", "sleep 1.5")
