@@ -301,6 +301,8 @@ def test_it_registers_again_when_it_is_forgotten(start: Start, coordinator: Coor
 def test_it_outlives_a_coordinator_that_is_away_and_says_so_once(start: Start, coordinator: Coordinator) -> None:
     coordinator.scripted["register"] = [(500, {}), (502, {})]
     coordinator.scripted["jobs"] = [None, (503, {})]
+    # No heartbeat may be answered between the two failures of the poll.
+    coordinator.registration["lease_seconds"] = 60
     miner = start(*CUSTOM, "--command", DOUBLE)
 
     coordinator.wait_for(lambda: len(coordinator.bodies("jobs")) >= 4)
