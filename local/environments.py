@@ -31,6 +31,13 @@ class FunctionFailed(Exception):
     """The function raised, crashed or could not be imported; the message is for the log."""
 
 
+class ProcessEnded(FunctionFailed):
+    """The process of an environment ended, killed or by itself."""
+
+    def __init__(self) -> None:
+        super().__init__("the process ended")
+
+
 class FunctionTimedOut(Exception):
     """The function did not answer within its Timeout and was killed."""
 
@@ -72,7 +79,7 @@ class _Channel(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self.lost = True
         if self._expected is not None and not self._expected.done():
-            self._expected.set_exception(FunctionFailed("the process ended"))
+            self._expected.set_exception(ProcessEnded())
         self._on_lost()
 
     def send(self, message: Any) -> None:
@@ -85,11 +92,11 @@ class _Channel(asyncio.Protocol):
 
         Raises:
             TimeoutError: it did not come in time.
-            FunctionFailed: the process ended.
+            ProcessEnded: it will never come.
         """
         loop = asyncio.get_running_loop()
         if self.lost:
-            raise FunctionFailed("the process ended")
+            raise ProcessEnded
         expected: asyncio.Future[dict[str, Any]] = loop.create_future()
         self._expected = expected
         timer = loop.call_later(timeout_seconds, _expire, expected)
@@ -279,7 +286,7 @@ class Pool:
         if len(self._environments) + len(self._starting) < self._max_environments:
             task = asyncio.create_task(self._start())
             self._starting.add(task)
-            task.add_done_callback(self._starting.discard)
+            task.add_done_callback(self._on_started)
 
     async def _start(self) -> None:
         environment = _Environment(self._function, self._generation, self._on_lost)
@@ -289,10 +296,16 @@ class Pool:
             environment.kill()
             raise
         except (FunctionFailed, OSError) as error:
+            environment.kill()
             failure = error if isinstance(error, FunctionFailed) else FunctionFailed(f"no process: {error}")
-            # Whoever waits would wait for an import that fails each time; those served by others never get here.
-            if not self._environments:
-                self._fail_waiting(failure)
+            if self._environments:
+                return  # They serve whoever waits.
+            if not isinstance(error, ProcessEnded):
+                # Whoever waits would wait for an import that fails each time.
+                self._fail_waiting(failure, len(self._waiting))
+            elif len(self._starting) == 1:
+                # Killed, or killing itself: that costs one request, and `_on_started` tries again for the others.
+                self._fail_waiting(failure, 1)
             return
         if self._closed:
             environment.kill()
@@ -300,11 +313,17 @@ class Pool:
         self._environments.add(environment)
         self._offer(environment)
 
-    def _fail_waiting(self, failure: FunctionFailed) -> None:
-        while self._waiting:
+    def _on_started(self, task: asyncio.Task[None]) -> None:
+        self._starting.discard(task)
+        if self._waiting and not self._environments and not self._starting and not self._closed:
+            self._start_another()
+
+    def _fail_waiting(self, failure: FunctionFailed, count: int) -> None:
+        while self._waiting and count:
             waiting = self._waiting.popleft()
             if not waiting.done():
                 waiting.set_exception(failure)
+                count -= 1
 
     def _release(self, environment: _Environment) -> None:
         environment.idle_since = time.monotonic()
@@ -330,7 +349,7 @@ class Pool:
 
     def _on_lost(self, environment: _Environment) -> None:
         """An idle environment that died by itself is never handed an event."""
-        self._environments.discard(environment)
+        self._end(environment)
         if environment in self._idle:
             self._idle.remove(environment)
 

@@ -1,7 +1,13 @@
 """Execution environments: one event at a time, timeouts, crashes, scale-out, reload."""
 
+import os
+import signal
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from tests.emulator.conftest import Start, write_handler
 from tests.emulator.process import TEMPLATE, Answer, Emulator
@@ -87,9 +93,6 @@ def test_a_crash_costs_one_request(start: Start) -> None:
 
 
 def test_an_environment_that_died_idle_is_handed_nothing(start: Start) -> None:
-    import os
-    import signal
-
     emulator = obedient(start)
     dead = emulator.call("GET", "/one/x").body
 
@@ -98,6 +101,46 @@ def test_an_environment_that_died_idle_is_handed_nothing(start: Start) -> None:
     after = emulator.call("GET", "/one/x")
 
     assert (after.status, after.body != dead) == (200, True)
+
+
+def test_a_death_leaves_nothing_open(start: Start) -> None:
+    emulator = obedient(start)
+    emulator.call("GET", "/one/x")
+    descriptors = Path(f"/proc/{emulator.process.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+
+    for _ in range(3):
+        [pid] = emulator.children()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not emulator.children())
+        emulator.call("GET", "/one/x")
+
+    # The connection of the first call may have been counted before.
+    wait_for(lambda: len(list(descriptors.iterdir())) <= before)
+
+
+@pytest.mark.parametrize(("most", "statuses"), [(1, [200, 200, 502]), (3, [200, 200, 200])])
+def test_a_start_that_is_killed_costs_at_most_one_of_those_who_wait(
+    start: Start, most: int, statuses: list[int]
+) -> None:
+    emulator = start("--no-reload", "--max-environments", str(most))
+    write_handler(emulator.folder, "import time\ntime.sleep(2)\n" + OBEDIENT)
+    answers: list[Answer] = []
+    waiting = [in_background(emulator, "/one/x", answers) for _ in statuses]
+    wait_for(lambda: len(emulator.children()) == most)
+
+    os.kill(emulator.children()[0], signal.SIGKILL)
+    for thread in waiting:
+        thread.join()
+
+    assert sorted(answer.status for answer in answers) == statuses
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_an_exception_is_502_and_its_traceback_is_in_the_log(start: Start) -> None:
