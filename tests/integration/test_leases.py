@@ -254,6 +254,20 @@ def test_a_miner_that_stays_silent_is_inactive_and_its_leases_return(client: Api
     assert miner.get("/v1/miner/me").json["status"] == "active"
 
 
+def test_the_first_poll_after_a_silence_makes_the_miner_active_again(client: Api, miner: Api) -> None:
+    job_id = client.submit(timeout_seconds=3600)["id"]
+    miner.register()
+    lost = miner.poll()[0]
+    let_pass(50)
+    miner.post(f"/v1/miner/jobs/{job_id}/progress", {"lease_token": lost["lease_token"], "percent": 1})
+    let_pass(50)
+
+    taken = miner.poll()[0]
+
+    assert (taken["id"], taken["attempt"], taken["redelivered"]) == (job_id, 2, False)
+    assert miner.get("/v1/miner/me").json["status"] == "active"
+
+
 def test_the_schedule_ends_what_the_clock_has_ended(client: Api, miner: Api) -> None:
     overdue, leased = client.submit(ttl_seconds=5)["id"], client.submit(priority=9)["id"]
     miner.register()

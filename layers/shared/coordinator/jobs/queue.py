@@ -108,12 +108,13 @@ def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> Pol
     A miner that holds all it may is handed what it holds once more: it may have lost the answer.
     """
     miner = _polling(tx, owner_id, miner_id)
-    if miner.status != miners_service.ACTIVE:
-        miners_service.revive(tx, miner.id, miner.now_us)
     if miner.overdue:
         sweep(tx, miner.now_us, _SWEEP_LIMIT)
+        # This miner may have been one of the silent.
         miner = _polling(tx, owner_id, miner.id)
     now = miner.now_us
+    if miner.status != miners_service.ACTIVE:
+        miners_service.revive(tx, miner.id, now)
     if miner.held >= miner.concurrency:
         return PollRead(items=_redelivered(tx, miner, limit, now), poll_after_seconds=_HOLDING_ALL_SECONDS)
     eligible = eligible_classes(tx, miner.profile_sha256, lambda: miners_service.profile_of(miner), miner.newest_class)
