@@ -1,6 +1,9 @@
 """Leases: one holder at a time, kept by heartbeats, given back on every way out."""
 
+from typing import Any
+
 import pytest
+from sqlalchemy import text
 
 from tests.api import BOTH, CLIENT, MINER, OTHER_MINER, Api, let_pass
 
@@ -51,6 +54,34 @@ def test_a_miner_never_holds_more_than_its_concurrency(client: Api, miner: Api) 
     assert len(miner.poll(limit=2)) == 2
     assert [item["redelivered"] for item in miner.poll()] == [False]
     assert [item["redelivered"] for item in miner.poll()] == [True, True, True]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_lease_begins_after_the_one_before_has_ended(
+    client: Api, miner: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coordinator.core.database import Database, database
+    from coordinator.jobs import leases, queue
+    from coordinator.users.keys import Role, authenticate
+
+    job_id = client.submit()["id"]
+    one, other = miner.register("ait1one")["id"], miner.register("ait1two")["id"]
+    assert miner.as_(MINER, one).poll()
+    other_process = Database(database_url)
+    owner_id = authenticate(MINER, Role.MINER).id
+
+    def give_back_meanwhile(*arguments: Any) -> list[str]:
+        other_process.write(lambda tx: leases.deregister(tx, owner_id, one))
+        return eligible_classes(*arguments)
+
+    eligible_classes = queue.eligible_classes
+    monkeypatch.setattr(queue, "eligible_classes", give_back_meanwhile)
+    assert [item["id"] for item in miner.as_(MINER, other).poll()] == [job_id]
+    other_process.engine.dispose()
+
+    times = text("SELECT started_us, ended_us FROM attempts ORDER BY attempt")
+    first, second = database().read(lambda tx: tx.execute(times).all())
+    assert first.ended_us <= second.started_us
 
 
 def test_posting_the_poll_is_the_same(client: Api, miner: Api) -> None:

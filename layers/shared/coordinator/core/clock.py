@@ -9,25 +9,26 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 SECOND_US = 1_000_000
+# The database's present time in its own words, by dialect; SQLite's function is given by `core.sqlite`.
+NOW_US_SQL = {
+    "sqlite": "now_us()",
+    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class NowUs(FunctionElement[int]):
-    """The database's present time, inside a statement. SQLite's is given by `core.sqlite`."""
+    """The database's present time, inside a statement."""
 
     type = BigInteger()
     inherit_cache = True
 
 
 @compiles(NowUs, "sqlite")
-def _sqlite_now(_element: NowUs, _compiler: Any, **_options: Any) -> str:
-    return "now_us()"
-
-
 @compiles(NowUs, "postgresql")
-def _postgres_now(_element: NowUs, _compiler: Any, **_options: Any) -> str:
-    return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+def _now(_element: NowUs, compiler: Any, **_options: Any) -> str:
+    return NOW_US_SQL[compiler.dialect.name]
 
 
 # For a statement that needs the time more than once, or compares indexed columns with it.

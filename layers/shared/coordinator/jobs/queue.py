@@ -28,13 +28,14 @@ _ORDER = "ORDER BY {0}.priority DESC, {0}.max_price_atoms DESC, {0}.id LIMIT 1"
 _PENDING = "{0}.status = 'pending' AND {0}.max_price_atoms >= :price"
 # The first job of each class costs one look into the index `jobs_queue`, however many jobs wait behind it.
 _FIRST = f"SELECT {{columns}} FROM jobs AS h WHERE h.class_id = c.{{id}} AND {_PENDING} {_ORDER}".format
-# The count is this statement's own: what was read with the miner may be older than the lock on it.
+# The count and the time are this statement's own: what was read with the miner may be older than the lock on it, and a
+# lease that ended after the poll began must have ended before this one begins.
 _TAKE = """
 UPDATE jobs
-SET status = 'running', attempts = attempts + 1, miner_id = :miner_id, started_us = :now, updated_us = :now
+SET status = 'running', attempts = attempts + 1, miner_id = :miner_id, started_us = {now}, updated_us = {now}
 WHERE status = 'pending' AND id = ({head})
     AND (SELECT count(*) FROM attempts WHERE ended_us IS NULL AND attempts.miner_id = :miner_id) < :concurrency
-RETURNING id, job_type, parameters, constraints, attempts, max_attempts, timeout_seconds, expires_us
+RETURNING id, job_type, parameters, constraints, attempts, max_attempts, timeout_seconds, expires_us, started_us
 """
 _TAKE_SQLITE = text(
     _TAKE.format(
@@ -42,7 +43,8 @@ _TAKE_SQLITE = text(
         SELECT j.id FROM json_each(:classes) AS c
         JOIN jobs AS j ON j.id = ({_FIRST("h", columns="h.id", id="value")})
         {_ORDER.format("j")}
-        """
+        """,
+        now=clock.NOW_US_SQL["sqlite"],
     )
 )
 _LEASE = insert(attempts)
@@ -56,7 +58,8 @@ _TAKE_POSTGRES = _TAKE.format(
         {_ORDER.format("j")}
     )
     {_ORDER.format("f")} FOR UPDATE SKIP LOCKED
-    """
+    """,
+    now=clock.NOW_US_SQL["postgresql"],
 )
 # One round trip instead of two; SQLite has no writes in WITH, and no round trips.
 _TAKE_AND_LEASE_POSTGRES = text(
@@ -64,13 +67,13 @@ _TAKE_AND_LEASE_POSTGRES = text(
     WITH taken AS ({_TAKE_POSTGRES}), leased AS (
         INSERT INTO attempts (job_id, attempt, miner_id, lease_token, started_us, lease_expires_us, deadline_us,
             progress_percent)
-        SELECT id, attempts, :miner_id, :lease_token, :now,
-            least(:now + :lease_us, :now + timeout_seconds * {clock.SECOND_US}::bigint),
-            :now + timeout_seconds * {clock.SECOND_US}::bigint, 0
-        FROM taken WHERE expires_us > :now
+        SELECT id, attempts, :miner_id, :lease_token, started_us, least(started_us + :lease_us, deadline_us),
+            deadline_us, 0
+        FROM (SELECT *, started_us + CAST(timeout_seconds AS bigint) * {clock.SECOND_US} AS deadline_us FROM taken) AS t
+        WHERE expires_us > started_us
     )
     SELECT * FROM taken
-    """.replace("::bigint", r"\:\:bigint")
+    """
 )
 _TAKEN_BACK = {"attempts": jobs.c.attempts - 1, "miner_id": None, "started_us": None}
 # So many jobs past their time are cleared away by one poll at the most, before it finds one that is not.
@@ -118,7 +121,7 @@ def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> Pol
     if miner.held >= miner.concurrency:
         return PollRead(items=_redelivered(tx, miner, limit, now), poll_after_seconds=_HOLDING_ALL_SECONDS)
     eligible = eligible_classes(tx, miner.profile_sha256, lambda: miners_service.profile_of(miner), miner.newest_class)
-    items = _claim(tx, miner, eligible, min(limit, miner.concurrency - miner.held), now) if eligible else []
+    items = _claim(tx, miner, eligible, min(limit, miner.concurrency - miner.held)) if eligible else []
     if items and now - miner.last_assigned_us > _ASSIGNED_KNOWN_US:
         tx.execute(_NOTE_ASSIGNED, {"this_miner": miner.id, "now": now})
     return PollRead(items=items, poll_after_seconds=_poll_after_seconds(tx, miner, now, got_work=bool(items)))
@@ -129,32 +132,31 @@ def _polling(tx: Connection, owner_id: str, miner_id: str | None) -> Row[Any]:
     return miners_service.acting(tx, owner_id, miner_id, lookup=_POLLING, heartbeat_timeout_us=heartbeat_timeout_us)
 
 
-def _claim(tx: Connection, miner: Row[Any], eligible: list[str], count: int, now_us: int) -> list[Assignment]:
+def _claim(tx: Connection, miner: Row[Any], eligible: list[str], count: int) -> list[Assignment]:
     wanted = {
         "classes": json.dumps(eligible) if tx.dialect.name == "sqlite" else eligible,
         "price": miner.price_atoms,
         "miner_id": miner.id,
         "concurrency": miner.concurrency,
-        "now": now_us,
     }
     items: list[Assignment] = []
     overdue = 0
     while len(items) < count and overdue < _MAX_OVERDUE:
         lease_token = secrets.token_hex(16)
-        job = _take(tx, wanted, lease_token, now_us)
+        job = _take(tx, wanted, lease_token)
         if job is None:
             break
-        if job.expires_us <= now_us:
+        if job.expires_us <= job.started_us:
             overdue += 1
             tx.execute(update(jobs).where(jobs.c.id == job.id).values(_TAKEN_BACK))
-            expire_locked(tx, job.id, now_us)
+            expire_locked(tx, job.id, job.started_us)
         else:
-            lease_expires_us, _ = _lease_ends(job, now_us)
-            items.append(_assignment(miner, job, job.attempts, lease_token, lease_expires_us, now_us))
+            lease_expires_us, _ = _lease_ends(job)
+            items.append(_assignment(miner, job, job.attempts, lease_token, lease_expires_us, job.started_us))
     return items
 
 
-def _take(tx: Connection, wanted: dict[str, Any], lease_token: str, now_us: int) -> Row[Any] | None:
+def _take(tx: Connection, wanted: dict[str, Any], lease_token: str) -> Row[Any] | None:
     """Takes the best job and leases it, unless it is past its time: then the caller must end it."""
     if tx.dialect.name == "postgresql":
         lease_us = settings().lease_seconds * clock.SECOND_US
@@ -162,14 +164,14 @@ def _take(tx: Connection, wanted: dict[str, Any], lease_token: str, now_us: int)
             _TAKE_AND_LEASE_POSTGRES, {**wanted, "lease_token": lease_token, "lease_us": lease_us}
         ).first()
     job = tx.execute(_TAKE_SQLITE, wanted).first()
-    if job is not None and job.expires_us > now_us:
-        lease_expires_us, deadline_us = _lease_ends(job, now_us)
+    if job is not None and job.expires_us > job.started_us:
+        lease_expires_us, deadline_us = _lease_ends(job)
         lease = {
             "job_id": job.id,
             "attempt": job.attempts,
             "miner_id": wanted["miner_id"],
             "lease_token": lease_token,
-            "started_us": now_us,
+            "started_us": job.started_us,
             "lease_expires_us": lease_expires_us,
             "deadline_us": deadline_us,
             "progress_percent": 0.0,
@@ -178,10 +180,10 @@ def _take(tx: Connection, wanted: dict[str, Any], lease_token: str, now_us: int)
     return job
 
 
-def _lease_ends(job: Row[Any], now_us: int) -> tuple[int, int]:
-    """When a new lease of the job ends unless it is renewed, and when its attempt does."""
-    deadline_us = now_us + job.timeout_seconds * clock.SECOND_US
-    return min(now_us + settings().lease_seconds * clock.SECOND_US, deadline_us), deadline_us
+def _lease_ends(job: Row[Any]) -> tuple[int, int]:
+    """When the new lease of the job ends unless it is renewed, and when its attempt does."""
+    deadline_us = job.started_us + job.timeout_seconds * clock.SECOND_US
+    return min(job.started_us + settings().lease_seconds * clock.SECOND_US, deadline_us), deadline_us
 
 
 def _redelivered(tx: Connection, miner: Row[Any], limit: int, now_us: int) -> list[Assignment]:
