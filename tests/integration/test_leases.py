@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.api import BOTH, CLIENT, MINER, OTHER_MINER, Api, let_pass
+from tests.api import BOTH, CLIENT, MINER, OTHER_MINER, Api, forget_process_state, let_pass
 
 
 def test_a_poll_leases_the_job_to_the_miner(client: Api, miner: Api) -> None:
@@ -409,3 +409,40 @@ def test_a_wrong_registration_is_422_and_registers_nothing(api: Api, wrong: dict
     assert (answer.status, answer.error) == (422, "VALIDATION_ERROR")
     assert miner.get("/v1/miner/me").error == "MINER_NOT_FOUND"
     assert api.as_(CLIENT).get("/v1/miner/me").error == "FORBIDDEN"
+
+
+def test_the_more_miners_are_idle_the_longer_each_waits(miner: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDLE_POLLS_PER_SECOND", "2")
+    forget_process_state()
+    ids = [miner.register(f"ait1-{number}")["id"] for number in range(8)]
+
+    waits = {miner.as_(MINER, ids[0]).get("/v1/miner/jobs").json["poll_after_seconds"] for _ in range(20)}
+
+    # 8 miners at 2 polls a second: one each 4 s, and jitter only makes it longer, so that the rate holds.
+    assert min(waits) >= 4
+    assert max(waits) <= 5
+    assert len(waits) > 1
+
+
+def test_a_miner_that_gets_work_asks_again_at_once_however_many_are_idle(
+    client: Api, miner: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDLE_POLLS_PER_SECOND", "1")
+    forget_process_state()
+    ids = [miner.register(f"ait1-{number}", concurrency=2)["id"] for number in range(5)]
+    client.submit()
+
+    assert miner.as_(MINER, ids[0]).get("/v1/miner/jobs").json["poll_after_seconds"] == 0.1
+
+
+def test_a_pile_of_overdue_jobs_is_cleared_in_bounded_steps(client: Api, miner: Api) -> None:
+    overdue = [client.submit(ttl_seconds=5)["id"] for _ in range(100)]
+    alive = client.submit()["id"]
+    miner.register()
+    let_pass(6)
+
+    first = miner.get("/v1/miner/jobs").json
+
+    assert (first["items"], first["poll_after_seconds"]) == ([], 0.1)
+    assert miner.poll()[0]["id"] == alive
+    assert {client.job(job_id)["error"]["code"] for job_id in overdue} == {"EXPIRED"}

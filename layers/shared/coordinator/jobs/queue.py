@@ -121,10 +121,13 @@ def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> Pol
     if miner.held >= miner.concurrency:
         return PollRead(items=_redelivered(tx, miner, limit, now), poll_after_seconds=_HOLDING_ALL_SECONDS)
     eligible = eligible_classes(tx, miner.profile_sha256, lambda: miners_service.profile_of(miner), miner.newest_class)
-    items = _claim(tx, miner, eligible, min(limit, miner.concurrency - miner.held)) if eligible else []
+    items, overdue = _claim(tx, miner, eligible, min(limit, miner.concurrency - miner.held)) if eligible else ([], 0)
     if items and now - miner.last_assigned_us > _ASSIGNED_KNOWN_US:
         tx.execute(_NOTE_ASSIGNED, {"this_miner": miner.id, "now": now})
-    return PollRead(items=items, poll_after_seconds=_poll_after_seconds(tx, miner, now, got_work=bool(items)))
+    return PollRead(
+        items=items,
+        poll_after_seconds=_poll_after_seconds(tx, miner, now, more_waits=bool(items) or overdue == _MAX_OVERDUE),
+    )
 
 
 def _polling(tx: Connection, owner_id: str, miner_id: str | None) -> Row[Any]:
@@ -132,7 +135,8 @@ def _polling(tx: Connection, owner_id: str, miner_id: str | None) -> Row[Any]:
     return miners_service.acting(tx, owner_id, miner_id, lookup=_POLLING, heartbeat_timeout_us=heartbeat_timeout_us)
 
 
-def _claim(tx: Connection, miner: Row[Any], eligible: list[str], count: int) -> list[Assignment]:
+def _claim(tx: Connection, miner: Row[Any], eligible: list[str], count: int) -> tuple[list[Assignment], int]:
+    """Leases up to so many jobs; gives them and the number of jobs that were found past their time and failed."""
     wanted = {
         "classes": json.dumps(eligible) if tx.dialect.name == "sqlite" else eligible,
         "price": miner.price_atoms,
@@ -153,7 +157,7 @@ def _claim(tx: Connection, miner: Row[Any], eligible: list[str], count: int) -> 
         else:
             lease_expires_us, _ = _lease_ends(job)
             items.append(_assignment(miner, job, job.attempts, lease_token, lease_expires_us, job.started_us))
-    return items
+    return items, overdue
 
 
 def _take(tx: Connection, wanted: dict[str, Any], lease_token: str) -> Row[Any] | None:
@@ -224,9 +228,9 @@ def _assignment(
     )
 
 
-def _poll_after_seconds(tx: Connection, miner: Row[Any], now_us: int, *, got_work: bool) -> float:
+def _poll_after_seconds(tx: Connection, miner: Row[Any], now_us: int, *, more_waits: bool) -> float:
     """When to ask next: soon while there is work, later the longer there was none, spread over all miners."""
-    if got_work:
+    if more_waits:
         return _SOONEST_SECONDS
     idle_seconds = (now_us - miner.last_assigned_us) / clock.SECOND_US
     wait: float = min(max(idle_seconds * _IDLENESS_SHARE, _FIRST_IDLE_SECONDS), _LONGEST_SECONDS)
