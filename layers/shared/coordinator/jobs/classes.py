@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal, select, text
@@ -96,7 +96,7 @@ class _Known:
     """What this process has worked out for one miner profile."""
 
     number: int = 0
-    eligible: list[str] = field(default_factory=list)
+    eligible: frozenset[str] = frozenset()
 
 
 _known: dict[str, _Known] = {}
@@ -106,7 +106,7 @@ _MAX_PROFILES = 1000
 
 def eligible_classes(
     tx: Connection, profile_sha256: str, profile: Callable[[], dict[str, Any]], newest_class: int
-) -> list[str]:
+) -> frozenset[str]:
     """The ids of all classes that a miner of this profile can serve.
 
     Only classes that came since the last call are matched, and `newest_class`, the number of the newest, tells
@@ -119,9 +119,8 @@ def eligible_classes(
         known = _known[profile_sha256] = _Known()
     if newest_class > known.number:
         miner_profile = profile()
-        for row in tx.execute(_BETWEEN, {"known": known.number, "newest": newest_class}):
-            if can_serve(miner_profile, json.loads(row.requirements)):
-                known.eligible.append(row.id)
+        newer = tx.execute(_BETWEEN, {"known": known.number, "newest": newest_class})
+        known.eligible |= {row.id for row in newer if can_serve(miner_profile, json.loads(row.requirements))}
         known.number = newest_class
     return known.eligible
 

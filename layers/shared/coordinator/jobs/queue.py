@@ -75,6 +75,18 @@ _TAKE_AND_LEASE_POSTGRES = text(
     SELECT * FROM taken
     """
 )
+# Hops from class to class in the index `jobs_queue`, however many jobs wait in each.
+_PENDING_CLASSES = text("""
+WITH RECURSIVE found(class_id) AS (
+    SELECT min(class_id) FROM jobs WHERE status = 'pending'
+    UNION ALL
+    SELECT (SELECT min(j.class_id) FROM jobs AS j WHERE j.status = 'pending' AND j.class_id > found.class_id)
+    FROM found WHERE found.class_id IS NOT NULL
+)
+SELECT class_id FROM found WHERE class_id IS NOT NULL
+""")
+# With more classes than this that a miner could serve, it pays to ask first which of them have jobs at all.
+_MANY_CLASSES = 500
 _TAKEN_BACK = {"attempts": jobs.c.attempts - 1, "miner_id": None, "started_us": None}
 # So many jobs past their time are cleared away by one poll at the most, before it finds one that is not.
 _MAX_OVERDUE = 50
@@ -121,6 +133,8 @@ def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> Pol
     if miner.held >= miner.concurrency:
         return PollRead(items=_redelivered(tx, miner, limit, now), poll_after_seconds=_HOLDING_ALL_SECONDS)
     eligible = eligible_classes(tx, miner.profile_sha256, lambda: miners_service.profile_of(miner), miner.newest_class)
+    if len(eligible) > _MANY_CLASSES:
+        eligible = eligible.intersection(tx.scalars(_PENDING_CLASSES))
     items, overdue = _claim(tx, miner, eligible, min(limit, miner.concurrency - miner.held)) if eligible else ([], 0)
     if items and now - miner.last_assigned_us > _ASSIGNED_KNOWN_US:
         tx.execute(_NOTE_ASSIGNED, {"this_miner": miner.id, "now": now})
@@ -135,10 +149,10 @@ def _polling(tx: Connection, owner_id: str, miner_id: str | None) -> Row[Any]:
     return miners_service.acting(tx, owner_id, miner_id, lookup=_POLLING, heartbeat_timeout_us=heartbeat_timeout_us)
 
 
-def _claim(tx: Connection, miner: Row[Any], eligible: list[str], count: int) -> tuple[list[Assignment], int]:
+def _claim(tx: Connection, miner: Row[Any], eligible: frozenset[str], count: int) -> tuple[list[Assignment], int]:
     """Leases up to so many jobs; gives them and the number of jobs that were found past their time and failed."""
     wanted = {
-        "classes": json.dumps(eligible) if tx.dialect.name == "sqlite" else eligible,
+        "classes": json.dumps(list(eligible)) if tx.dialect.name == "sqlite" else list(eligible),
         "price": miner.price_atoms,
         "miner_id": miner.id,
         "concurrency": miner.concurrency,
