@@ -5,7 +5,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -20,8 +20,9 @@ _TEMPLATE = "migrated_template"
 class PostgresCluster:
     """A server that listens on a socket in its own folder; every database is a copy of a migrated one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, control: Callable[..., None]) -> None:
         self._folder = folder
+        self._control = control
         self._execute(f"CREATE DATABASE {_TEMPLATE}")
         upgrade(self._url(_TEMPLATE))
 
@@ -30,6 +31,10 @@ class PostgresCluster:
         name = f"test_{uuid4().hex}"
         self._execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
         return self._url(name)
+
+    def restart(self, mode: str) -> None:
+        """Ends all connections and takes new ones: "fast" as an operator would, "immediate" as after a crash."""
+        self._control("-m", mode, "restart")
 
     def _url(self, name: str) -> str:
         return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
@@ -74,14 +79,16 @@ def running_postgres(binaries: Path) -> Iterator[PostgresCluster]:
         )
 
     data = folder / "data"
-    control = (binaries / "pg_ctl", "-D", data, "-w")
+
+    def control(*arguments: str, check: bool = True) -> None:
+        run(binaries / "pg_ctl", "-D", data, "-w", "-l", folder / "log", *arguments, check=check)
+
     run(binaries / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
     try:
-        options = f"-k {folder} -c listen_addresses='' -c max_connections=200"
-        run(*control, "-o", options, "-l", folder / "log", "start")
-        yield PostgresCluster(folder)
+        control("-o", f"-k {folder} -c listen_addresses='' -c max_connections=200", "start")
+        yield PostgresCluster(folder, control)
     finally:
-        run(*control, "-m", "immediate", "stop", check=False)
+        control("-m", "immediate", "stop", check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 

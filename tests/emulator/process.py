@@ -62,6 +62,19 @@ class Answer(NamedTuple):
         return str(self.json["error"]["code"])
 
 
+def call(
+    port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        response = connection.getresponse()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+    finally:
+        connection.close()
+
+
 class Emulator:
     """Starts on a free port and waits until it listens, unless it ends before."""
 
@@ -95,13 +108,7 @@ class Emulator:
     def call(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, path, body, dict(headers or {}))
-            response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-        finally:
-            connection.close()
+        return call(self.port, method, path, body, headers)
 
     def raw(self, data: bytes) -> bytes:
         """Sends bytes as they are and reads until the server closes."""
