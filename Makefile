@@ -33,7 +33,7 @@ demo: $(VENV)/.local $(VENV)/.demo ## A real language model answers 20 jobs; eve
 test: $(VENV)/.dev ## Run all tests that this machine can run.
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.local ## Measure full cycles over HTTP beside the same without HTTP (ARGS="--postgres").
+bench: $(VENV)/.local ## Measure what is promised (ARGS="claims", "all", "--help").
 	@PYTHONPATH=layers/shared:functions exec $(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, imports and the template.

@@ -1,6 +1,5 @@
 """The loads: clients and miners over HTTP, and the same use cases without HTTP."""
 
-import multiprocessing
 import os
 import resource
 import threading
@@ -9,10 +8,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.bench import emulator
 from tests.bench.http import Connection
+from tests.bench.processes import Meet, together
 
-_JOB = {"job_type": "llm_inference", "parameters": {"prompt": "The capital of France is", "max_tokens": 32}}
-_RESULT = {"text": " Paris.", "usage": {"prompt_tokens": 6, "completion_tokens": 2}}
+JOB = {"job_type": "llm_inference", "parameters": {"prompt": "The capital of France is", "max_tokens": 32}}
+RESULT = {"text": " Paris.", "usage": {"prompt_tokens": 6, "completion_tokens": 2}}
 _STALLED_SECONDS = 60
 # An idle miner would wait longer; here it is to be there when a job comes.
 _LONGEST_PAUSE_SECONDS = 0.02
@@ -46,7 +47,7 @@ class _Part:
 
 def full_cycles(port: int, keys: dict[str, str], jobs: int, clients: int, miners: int) -> Outcome:
     """Clients submit, miners lease and answer, all as fast as they can, until all jobs are done."""
-    parts = _in_processes(
+    parts = together(
         (_run_clients, (port, keys["client"], jobs, clients)), (_run_miners, (port, keys["miner"], jobs, miners))
     )
     outcome = Outcome(seconds=max(p.ended for p in parts) - min(p.began for p in parts))
@@ -69,7 +70,7 @@ def in_turn(port: int, keys: dict[str, str], jobs: int) -> Outcome:
     outcome = Outcome(cycles=jobs)
     began = time.perf_counter()
     for _ in range(jobs):
-        client.call("submit", "POST", "/v1/client/jobs", _JOB)
+        client.call("submit", "POST", "/v1/client/jobs", JOB)
         _, answer = miner.call("claim", "GET", "/v1/miner/jobs?limit=1")
         [assignment] = answer["items"]
         miner.call("result", "POST", "/v1/miner/result", _answer_to(assignment))
@@ -90,25 +91,21 @@ def health(port: int, count: int) -> list[float]:
 def without_http(database_url: str, jobs: int, processes: int) -> Outcome:
     """The same use cases, called directly in as many processes as the machine keeps busy."""
     share = jobs // processes
-    parts = _in_processes(*[(_run_use_cases, (database_url, share, number)) for number in range(processes)])
+    parts = together(
+        *[(_run_use_cases, (share, number)) for number in range(processes)], variables=emulator.variables(database_url)
+    )
     seconds = max(p.ended for p in parts) - min(p.began for p in parts)
     return Outcome(seconds=seconds, cycles=share * processes)
 
 
-def _in_processes(*tasks: tuple[Any, tuple[Any, ...]]) -> list[_Part]:
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(len(tasks)) as pool:
-        waiting = [pool.apply_async(function, arguments) for function, arguments in tasks]
-        return [each.get(timeout=600) for each in waiting]
-
-
-def _run_clients(port: int, key: str, jobs: int, clients: int) -> _Part:
+def _run_clients(meet: Meet, port: int, key: str, jobs: int, clients: int) -> _Part:
+    meet()
     part = _Part(began=time.time())
 
     def submit(count: int) -> None:
         connection = Connection(port, {"X-Api-Key": key})
         for _ in range(count):
-            status, answer = connection.call("submit", "POST", "/v1/client/jobs", _JOB)
+            status, answer = connection.call("submit", "POST", "/v1/client/jobs", JOB)
             if status != 201:
                 part.errors[f"submit {status} {answer}"] += 1
         _merge(part, connection)
@@ -117,11 +114,12 @@ def _run_clients(port: int, key: str, jobs: int, clients: int) -> _Part:
     return _finished(part)
 
 
-def _run_miners(port: int, key: str, jobs: int, miners: int) -> _Part:
-    part = _Part(began=time.time())
+def _run_miners(meet: Meet, port: int, key: str, jobs: int, miners: int) -> _Part:
     done = threading.Semaphore(0)
     stop = threading.Event()
     connections = [_registered(port, key, f"bench-{os.getpid()}-{number}") for number in range(miners)]
+    meet()
+    part = _Part(began=time.time())
 
     def work(connection: Connection) -> None:
         while not stop.is_set():
@@ -158,8 +156,7 @@ def _run_miners(port: int, key: str, jobs: int, miners: int) -> _Part:
     return part
 
 
-def _run_use_cases(database_url: str, jobs: int, number: int) -> _Part:
-    os.environ |= {"DATABASE_URL": database_url, "SECRET_KEY": "bench-secret-0123456789-abcdefghijklmnop"}
+def _run_use_cases(meet: Meet, jobs: int, number: int) -> _Part:
     from coordinator.core.database import database
     from coordinator.core.ids import new_id
     from coordinator.jobs import leases, queue, results, service
@@ -169,11 +166,12 @@ def _run_use_cases(database_url: str, jobs: int, number: int) -> _Part:
     owner = new_id()
     registration = MinerRegister(address=f"direct-{number}", capabilities=["llm_inference"])
     database().write(lambda tx: leases.register(tx, owner, registration))
+    meet()
     part = _Part(began=time.time())
     for _ in range(jobs):
-        database().write(lambda tx: service.submit(tx, owner, JobCreate.model_validate(_JOB)))
+        database().write(lambda tx: service.submit(tx, owner, JobCreate.model_validate(JOB)))
         [assignment] = database().write(lambda tx: queue.poll(tx, owner, None, 1)).items
-        answer = ResultCreate(job_id=assignment.id, lease_token=assignment.lease_token, result=_RESULT)
+        answer = ResultCreate(job_id=assignment.id, lease_token=assignment.lease_token, result=RESULT)
         database().write(lambda tx, answer=answer: results.answer(tx, owner, None, answer))  # type: ignore[misc]
     return _finished(part)
 
@@ -190,7 +188,7 @@ def _deregister(connection: Connection) -> None:
 
 
 def _answer_to(assignment: dict[str, Any]) -> dict[str, Any]:
-    return {"job_id": assignment["id"], "lease_token": assignment["lease_token"], "result": _RESULT}
+    return {"job_id": assignment["id"], "lease_token": assignment["lease_token"], "result": RESULT}
 
 
 def _in_threads(function: Any, arguments: list[Any]) -> None:
