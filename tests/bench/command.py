@@ -1,14 +1,15 @@
-"""Measures what the coordinator promises: `make bench`, or `make bench ARGS="cycles --sqlite"`."""
+"""Measures what the coordinator promises: `make bench`, or `make bench ARGS="claims --sqlite"`."""
 
 import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.bench import cycles, report
+from tests.bench import claims, cycles, report
 from tests.bench.databases import POSTGRES, SQLITE, databases, kinds_here
 
 _BENCHES = {
     "cycles": cycles,
+    "claims": claims,
 }
 
 
