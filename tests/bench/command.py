@@ -4,13 +4,14 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.bench import claims, cycles, fairness, report
+from tests.bench import claims, cycles, fairness, idle, report
 from tests.bench.databases import POSTGRES, SQLITE, databases, kinds_here
 
 _BENCHES = {
     "cycles": cycles,
     "claims": claims,
     "fairness": fairness,
+    "idle": idle,
 }
 
 
