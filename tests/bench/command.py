@@ -4,11 +4,12 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.bench import claims, cycles, fairness, idle, report
+from tests.bench import breakdown, claims, cycles, fairness, idle, report
 from tests.bench.databases import POSTGRES, SQLITE, databases, kinds_here
 
 _BENCHES = {
     "cycles": cycles,
+    "breakdown": breakdown,
     "claims": claims,
     "fairness": fairness,
     "idle": idle,
