@@ -33,7 +33,8 @@ demo: $(VENV)/.local $(VENV)/.demo ## A real language model answers 20 jobs; eve
 test: $(VENV)/.dev ## Run all tests that this machine can run.
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.local ## Measure what is promised (ARGS="claims", "all", "--help").
+# What the queue is measured beside is installed only when it is.
+bench: $(VENV)/.local $(if $(filter rivals all,$(ARGS)),$(VENV)/.bench) ## Measure what is promised (ARGS="claims", "all", "--help").
 	@PYTHONPATH=layers/shared:functions exec $(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, imports and the template.
@@ -63,6 +64,7 @@ requirements: $(VENV)/.dev ## Pin the newest versions again (ARGS="--upgrade" or
 	$(UV_COMPILE) $(ARGS) requirements/dev.in -o requirements/dev.txt
 	$(UV_COMPILE) $(ARGS) requirements/local.in -c requirements/dev.txt -o requirements/local.txt
 	$(UV_COMPILE) $(ARGS) requirements/demo.in -c requirements/dev.txt -o requirements/demo.txt
+	$(UV_COMPILE) $(ARGS) requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
 	$(UV_COMPILE) $(ARGS) requirements/layer.in -c requirements/dev.txt -o layers/shared/requirements.txt
 	$(UV_COMPILE) $(ARGS) requirements/migrate.in -c requirements/dev.txt -o functions/migrate/requirements.txt
 

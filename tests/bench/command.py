@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.bench import breakdown, claims, cycles, fairness, idle, report
+from tests.bench import breakdown, claims, cycles, fairness, idle, report, rivals
 from tests.bench.databases import POSTGRES, SQLITE, databases, kinds_here
 
 _BENCHES = {
@@ -13,6 +13,7 @@ _BENCHES = {
     "claims": claims,
     "fairness": fairness,
     "idle": idle,
+    "rivals": rivals,
 }
 
 
