@@ -72,9 +72,14 @@ class Market:
         """Adds one whose command notes each job and gives it back as the result."""
         self._add_miner(name, program, self._reference_arguments, work_seconds)
 
-    def restart_miner(self, name: str) -> None:
-        """Kills it -9 and starts it anew with the same identity."""
-        self.miners[name].stop()
+    def kill_miner(self) -> str:
+        """Kills -9 any one of them; gives its name."""
+        name = self.random.choice(sorted(self.miners))
+        self.miners.pop(name).stop()
+        return name
+
+    def start_miner(self, name: str) -> None:
+        """Starts one that was killed, with the same identity."""
         self.miners[name] = self._miner_starts[name]()
 
     def restart_emulator(self) -> None:
@@ -155,7 +160,7 @@ class Market:
         self, name: str, program: Sequence[str], arguments: Callable[[str, Any], Sequence[str]], option: Any
     ) -> None:
         self._miner_starts[name] = lambda: MinerProcess(*arguments(name, option), program=program)
-        self.miners[name] = self._miner_starts[name]()
+        self.start_miner(name)
 
     def _noting_arguments(self, name: str, concurrency: int) -> Sequence[str]:
         notes = self._notes / f"{name}.jsonl"

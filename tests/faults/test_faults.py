@@ -21,7 +21,10 @@ def test_miners_are_killed(market: Market) -> None:
 
     for _ in range(20):
         time.sleep(market.random.uniform(0.1, 0.4))
-        market.restart_miner(market.random.choice(sorted(market.miners)))
+        market.start_miner(market.kill_miner())
+    # These never come back for what they hold.
+    for _ in range(3):
+        market.kill_miner()
     market.settle()
 
     assert broken_promises(market) == []
