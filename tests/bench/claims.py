@@ -20,7 +20,6 @@ _SMALLEST = 1_000
 _LONGEST_SECONDS = 6.0
 _MANY = 10_000
 _WANTED_RATIO = 1.5
-_HOUR_US = 3_600_000_000
 
 _Kind = tuple[str, dict[str, Any]]
 _Fill = Callable[["_Queue", int], None]
@@ -43,7 +42,6 @@ class _Case:
     capabilities: list[Any]
     price: str = "0"
     hardware: dict[str, Any] = field(default_factory=dict)
-    classes_are_new: bool = False
 
 
 _OF_ALL = [{"job_type": job_type, "models": _MODELS} for job_type in _TYPES]
@@ -54,8 +52,8 @@ _OF_MARKET = (
 )
 _LARGE_GPU = {"gpus": [{"name": "any", "memory_mb": 81_920}]}
 _OF_CROWD = (
+    _Case("miss among many classes", ["custom"]),
     _Case("hit among many classes", ["llm_inference"], hardware=_LARGE_GPU),
-    _Case("hit among many classes, all new", ["llm_inference"], hardware=_LARGE_GPU, classes_are_new=True),
 )
 
 
@@ -96,13 +94,15 @@ class _Queue:
     def __init__(self) -> None:
         self.jobs = 0
         self._class_ids: set[str] = set()
+        self._next_class = 1
 
     def add(self, count: int, kinds: Sequence[_Kind]) -> None:
         from coordinator.core import clock
         from coordinator.core.config import settings
 
         now = clock.machine_now_us()
-        rows = filling.class_rows(kinds, now - _HOUR_US)
+        rows = filling.class_rows(kinds, self._next_class)
+        self._next_class += len(rows)
         new = [row for row in rows if row["id"] not in self._class_ids]
         jobs = filling.job_rows(count, kinds, [row["id"] for row in rows], now)
         filling.fill(settings().database_url, {**({"job_classes": new} if new else {}), "jobs": jobs})
@@ -129,13 +129,9 @@ def _measure(case: _Case, count: int) -> dict[str, Any]:
 
     What is claimed is answered and submitted again, untimed, so that the queue stays as long as it is.
     """
-    from sqlalchemy import update
-
-    from coordinator.core import clock
     from coordinator.core.database import database
     from coordinator.core.ids import new_id
     from coordinator.jobs import leases, queue, results, service
-    from coordinator.jobs.classes import classes
     from coordinator.jobs.schemas import JobCreate, ResultCreate
     from coordinator.miners.schemas import MinerRegister
     from tests.api import forget_process_state
@@ -146,9 +142,6 @@ def _measure(case: _Case, count: int) -> dict[str, Any]:
         address="bench", capabilities=case.capabilities, price=case.price, hardware=case.hardware, concurrency=10
     )
     database().write(lambda tx: leases.register(tx, owner, body))
-    if case.classes_are_new:
-        now = clock.machine_now_us()
-        database().write(lambda tx: tx.execute(update(classes).values(created_us=now)))
     sql = SqlClock(database().engine)
     polls: list[float] = []
     claims: list[float] = []
@@ -169,9 +162,6 @@ def _measure(case: _Case, count: int) -> dict[str, Any]:
             )
             database().write(lambda tx, result=result: results.answer(tx, owner, None, result))  # type: ignore[misc]
             database().write(lambda tx, again=again: service.submit(tx, owner, again))  # type: ignore[misc]
-    if case.classes_are_new:
-        past = clock.machine_now_us() - _HOUR_US
-        database().write(lambda tx: tx.execute(update(classes).values(created_us=past)))
     database().write(lambda tx: leases.deregister(tx, owner, None))
     return {
         "first_poll_ms": polls[0],

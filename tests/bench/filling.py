@@ -16,13 +16,16 @@ _WEEK_SECONDS = 604_800
 _PRIORITIES = (5,) * 17 + (0, 7, 9)
 
 
-def class_rows(wanted: Sequence[tuple[str, dict[str, Any]]], created_us: int) -> list[Row]:
+def class_rows(wanted: Sequence[tuple[str, dict[str, Any]]], first_number: int = 1) -> list[Row]:
     """The classes of these job types and constraints."""
     from coordinator.core.canonical import canonical_json, sha256_hex
     from coordinator.jobs.classes import requirements_of
 
     texts = [canonical_json(requirements_of(job_type, constraints)) for job_type, constraints in wanted]
-    return [{"id": sha256_hex(text), "requirements": text, "created_us": created_us} for text in texts]
+    return [
+        {"id": sha256_hex(text), "requirements": text, "number": number}
+        for number, text in enumerate(texts, first_number)
+    ]
 
 
 def job_rows(

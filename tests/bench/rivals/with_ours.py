@@ -29,7 +29,7 @@ def install(_url: str) -> None:
 def fill(url: str, jobs: int) -> None:
     now = clock.machine_now_us()
     kinds: list[tuple[str, dict[str, Any]]] = [("llm_inference", {})]
-    [only] = filling.class_rows(kinds, now)
+    [only] = filling.class_rows(kinds)
     with psycopg.connect(filling.plain_url(url), autocommit=True) as connection:
         connection.execute("TRUNCATE jobs, job_classes, attempts, receipts")
     filling.fill(url, {"job_classes": [only], "jobs": filling.job_rows(jobs, kinds, [only["id"]], now)})
