@@ -136,6 +136,17 @@ def test_an_answer_by_an_older_lease_of_the_miner_that_holds_the_job_again_is_ta
     assert miner.poll() == []
 
 
+def test_a_free_job_stays_free_when_its_miner_has_raised_its_price_meanwhile(client: Api, miner: Api) -> None:
+    job_id = client.submit()["id"]
+    miner.register()
+    assignment = miner.poll()[0]
+    miner.register(price="1.5")
+
+    receipt = miner.answer(assignment).json["receipt"]
+
+    assert (receipt["price"], client.job(job_id)["price"]) == ("0", "0")
+
+
 def test_a_deregistered_miner_may_still_deliver(client: Api, miner: Api) -> None:
     client.submit()
     miner.register()

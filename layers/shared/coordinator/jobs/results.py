@@ -113,7 +113,9 @@ def _accept(
     end_attempt(tx, job.id, attempt.attempt, outcome, now, answer_sha256=given.sha256)
     if body.error is not None and given.failed:
         return ResultRead(job_id=job.id, status=_fail(tx, job, body.error, now), receipt=None)
-    complete_job(tx, job.id, miner.id, attempt.started_us, miner.price_atoms, now)
+    # The miner may have registered again, at a higher price, since it was given the job.
+    price_atoms = min(miner.price_atoms, job.max_price_atoms)
+    complete_job(tx, job.id, miner.id, attempt.started_us, price_atoms, now)
     units, unit_type = _units(body.metrics or {}, attempt.started_us, now)
     receipt = receipts.issue(
         tx,
@@ -128,7 +130,7 @@ def _accept(
             result_sha256=sha256_hex(given.result_json),
             units=units,
             unit_type=unit_type,
-            price_atoms=miner.price_atoms,
+            price_atoms=price_atoms,
             started_us=attempt.started_us,
             completed_us=now,
             miner_signature=body.signature if miner.public_key else None,
