@@ -15,6 +15,9 @@ _PROGRESS_SECONDS = 1.0
 _PROGRESS_TIMEOUT_SECONDS = 5.0
 # How long a drain waits for the poll under way: its answer may hold a job that is leased to us by now.
 _LAST_POLL_SECONDS = 5.0
+# While its backend is away a miner would use up the attempts of one job after the other, so it asks for none.
+_FIRST_REST_SECONDS = 1.0
+_LONGEST_REST_SECONDS = 60.0
 # The coordinator's word that nobody waits for this job's answer from us.
 _GIVEN_UP = frozenset({"JOB_CANCELLED", "LEASE_LOST", "JOB_NOT_FOUND", "RESULT_CONFLICT"})
 
@@ -45,6 +48,8 @@ class Worker:
         self._wake = asyncio.Event()
         self._draining = asyncio.Event()
         self._heartbeat_seconds = 30.0
+        self._rest_seconds = _FIRST_REST_SECONDS
+        self._rest_until = 0.0
 
     def drain(self) -> None:
         """Takes no new jobs; `run` returns when those at hand are delivered."""
@@ -109,12 +114,12 @@ class Worker:
     async def _poll(self) -> None:
         while not self._draining.is_set():
             self._wake.clear()
-            pause = 0.0
-            if len(self._jobs) < self._concurrency:
+            pause = self._rest_until - time.monotonic()
+            if len(self._jobs) < self._concurrency and pause <= 0:
                 pause = await self._take_jobs()
             if len(self._jobs) >= self._concurrency:
                 await self._wake.wait()
-            elif pause:
+            elif pause > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), pause)
 
@@ -214,16 +219,26 @@ class Worker:
         try:
             async with asyncio.timeout(assignment["timeout_seconds"]):
                 done = await executor.run(assignment, progress.report)
+            self._rest_seconds = _FIRST_REST_SECONDS
             return {**answer, **self._signed(assignment, done)}
         except TimeoutError:
             message = f"not done within {assignment['timeout_seconds']} s"
             failure = {"code": "TIMEOUT", "message": message, "retryable": True}
         except ExecutionFailed as error:
             failure = {"code": error.code, "message": str(error), "retryable": error.retryable}
+            if error.code == "BACKEND_UNAVAILABLE":
+                self._rest()
         except _NotWanted as error:
             self._log(f"job {assignment['id']}: {error}")
             return None
+        except Exception as error:  # noqa: BLE001  (unanswered, the job would be lost until its lease ends)
+            failure = {"code": "MINER_ERROR", "message": f"{type(error).__name__}: {error}", "retryable": True}
         return {**answer, "status": "failed", "error": failure}
+
+    def _rest(self) -> None:
+        """Asks for no work for a while, longer each time until a job succeeds."""
+        self._rest_until = time.monotonic() + self._rest_seconds
+        self._rest_seconds = min(self._rest_seconds * 2, _LONGEST_REST_SECONDS)
 
     def _signed(self, assignment: dict[str, Any], done: Done) -> dict[str, Any]:
         try:

@@ -22,7 +22,7 @@ from tests.bench.processes import alone
 from tests.bench.report import say, show
 from tests.bench.size import Size
 
-FULL = Size(jobs=300)
+FULL = Size(jobs=200)
 TINY = Size(jobs=20)
 
 _WARM_UP = 10

@@ -1,5 +1,6 @@
 """llm_inference by a server that speaks OpenAI's API."""
 
+import time
 from typing import Any
 
 import pytest
@@ -132,3 +133,15 @@ def test_a_cancelled_job_closes_the_stream(start: Start, coordinator: Coordinato
 
     assert model.broke_off.wait(10)
     assert coordinator.bodies("result") == []
+
+
+def test_while_the_backend_is_away_no_job_is_asked_for(start: Start, coordinator: Coordinator) -> None:
+    for number, seconds in enumerate((0.0, 1.0, 2.0), start=1):
+        coordinator.add_job(number, job_type="llm_inference", parameters={"prompt": "Hi"})
+        if number == 1:
+            start(*LLM, "--backend", "http://127.0.0.1:9")
+        began = time.monotonic()
+
+        coordinator.wait_for(lambda number=number: len(coordinator.bodies("result")) == number)  # type: ignore[misc]
+
+        assert time.monotonic() - began > seconds - 0.3
