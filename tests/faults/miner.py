@@ -60,8 +60,6 @@ class Miner:
             if answer.status in (200, 201):
                 receipt_id = (answer.json["receipt"] or {}).get("id")
                 self._note("taken", **_named(assignment), status=answer.json["status"], receipt_id=receipt_id)
-            if answer.status == 201:
-                self._note("held", **_named(assignment), sent_at=answer.sent_at)
 
     def _work(self, assignment: dict[str, Any]) -> bool:
         """Most jobs are quick, some take longer, a few outlast their lease; tells whether it is done."""
