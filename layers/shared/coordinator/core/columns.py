@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from sqlalchemy import Column, String, Table
+from sqlalchemy import Column, Index, String, Table, text
 from sqlalchemy.dialects.postgresql import VARCHAR
 from sqlmodel import SQLModel
 
@@ -17,6 +17,14 @@ SQLModel.metadata.naming_convention = {
 def table_of(model: type[SQLModel]) -> Table:
     """The table behind a model, for statements of SQLAlchemy Core."""
     return cast("Table", model.__table__)  # type: ignore[attr-defined]
+
+
+def partial_index(name: str, *columns: Any, where: str, unique: bool = False) -> Index:
+    """An index of only the rows that meet a condition.
+
+    Queries must have the condition written out: SQLite uses the index only where it stands as it is.
+    """
+    return Index(name, *columns, unique=unique, postgresql_where=text(where), sqlite_where=text(where))
 
 
 def id_column(*, primary_key: bool = False, nullable: bool = False, unique: bool = False) -> Column[Any]:

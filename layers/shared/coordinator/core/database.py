@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -23,6 +23,7 @@ _CONNECT_TIMEOUT_SECONDS = 5
 _STATEMENT_TIMEOUT_MS = 10_000
 # A statement that is used again is worth a plan that is kept.
 _PREPARED_AFTER = 2
+_TAKE_TURN = text("SELECT pg_advisory_xact_lock(:turn)")
 
 
 class Database:
@@ -94,6 +95,15 @@ def insert_new(tx: Connection, table: Any, values: dict[str, Any]) -> None:
     """Adds a row unless one with the same key exists, which then stays as it is."""
     dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
     tx.execute(dialect.insert(table).values(values).on_conflict_do_nothing())
+
+
+def take_turn(tx: Connection, turn: int) -> None:
+    """Waits for all other transactions that took this turn to end; SQLite's writers take turns anyway.
+
+    Any number serves as a turn as long as nothing else on the server locks it.
+    """
+    if tx.dialect.name == "postgresql":
+        tx.execute(_TAKE_TURN, {"turn": turn})
 
 
 def _was_undone(error: DBAPIError, *, committing: bool) -> bool:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, literal, select, text
+from sqlalchemy import Connection, bindparam, func, literal, select
 
 from coordinator.core.canonical import canonical_json, sha256_hex
 from coordinator.core.columns import table_of
-from coordinator.core.database import insert_new
+from coordinator.core.database import insert_new, take_turn
 from coordinator.jobs.models import JobClass
 from coordinator.miners import service as miners_service
 
@@ -17,8 +17,8 @@ classes = table_of(JobClass)
 
 _MB_PER_GB = 1024
 
-# Any number serves as long as nothing else on the server locks it: the bytes of "class".
-_ADVISORY_LOCK = 0x636C617373
+# The bytes of "class".
+_TURN = 0x636C617373
 _THIS_CLASS = select(classes.c.id).where(classes.c.id == bindparam("class_id"))
 _NEXT_NUMBER = select(func.coalesce(func.max(classes.c.number), 0) + literal(1))
 _BETWEEN = select(classes).where(classes.c.number > bindparam("known"), classes.c.number <= bindparam("newest"))
@@ -58,8 +58,7 @@ def ensure_class(tx: Connection, requirements: dict[str, Any]) -> str:
 
 def _add_class(tx: Connection, class_id: str, requirements_json: str) -> None:
     """New classes take turns until they are committed: none is seen before one with a lower number."""
-    if tx.dialect.name == "postgresql":
-        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    take_turn(tx, _TURN)
     number = tx.execute(_NEXT_NUMBER).scalar_one()
     insert_new(tx, classes, {"id": class_id, "number": number, "requirements": requirements_json})
 

@@ -1,17 +1,11 @@
-from typing import Any
-
 from sqlalchemy import Column, Index, text
 from sqlmodel import BigInteger, Field, SmallInteger, SQLModel, Text
 
-from coordinator.core.columns import digest_column, id_column
+from coordinator.core.columns import digest_column, id_column, partial_index
 
 # Written out in queries too: SQLite uses a partial index only where its condition stands as it is.
 UNFINISHED = "status IN ('pending', 'running')"
 LIVE = "ended_us IS NULL"
-
-
-def _partial(name: str, *columns: Any, where: str, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, postgresql_where=text(where), sqlite_where=text(where))
 
 
 class JobClass(SQLModel, table=True):
@@ -29,7 +23,7 @@ class Job(SQLModel, table=True):
     __tablename__ = "jobs"
     __table_args__ = (
         # The order in which jobs of one class are handed out.
-        _partial(
+        partial_index(
             "jobs_queue",
             "class_id",
             text("priority DESC"),
@@ -37,7 +31,7 @@ class Job(SQLModel, table=True):
             "id",
             where="status = 'pending'",
         ),
-        _partial("jobs_unfinished", "expires_us", where=UNFINISHED),
+        partial_index("jobs_unfinished", "expires_us", where=UNFINISHED),
         Index("jobs_of_client", "client_id", "id"),
     )
 
@@ -73,10 +67,10 @@ class Attempt(SQLModel, table=True):
     __tablename__ = "attempts"
     __table_args__ = (
         # One lease, one miner: the database itself refuses a second.
-        _partial("attempts_one_live", "job_id", where=LIVE, unique=True),
-        _partial("attempts_held", "miner_id", where=LIVE),
-        _partial("attempts_expiry", "lease_expires_us", where=LIVE),
-        _partial("attempts_cancelled", "miner_id", "ended_us", where="outcome = 'cancelled'"),
+        partial_index("attempts_one_live", "job_id", where=LIVE, unique=True),
+        partial_index("attempts_held", "miner_id", where=LIVE),
+        partial_index("attempts_expiry", "lease_expires_us", where=LIVE),
+        partial_index("attempts_cancelled", "miner_id", "ended_us", where="outcome = 'cancelled'"),
     )
 
     job_id: str = Field(sa_column=id_column(primary_key=True))

@@ -6,10 +6,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
-from coordinator.core.database import Database
+from coordinator.core.database import Database, take_turn
 
-# Any number serves as long as nothing else on the server locks it: the bytes of "AITBC".
-_ADVISORY_LOCK = 0x4149544243
+# The bytes of "AITBC".
+_TURN = 0x4149544243
 
 
 def upgrade(url: str) -> None:
@@ -29,8 +29,8 @@ def alembic_config() -> Config:
 
 
 def _upgrade(tx: Connection) -> None:
+    take_turn(tx, _TURN)
     if tx.dialect.name == "postgresql":
-        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         # Building an index may take longer than any request may.
         tx.execute(text("SET LOCAL statement_timeout = 0"))
     config = alembic_config()

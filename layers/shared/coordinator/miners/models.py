@@ -1,15 +1,11 @@
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import UniqueConstraint
 from sqlmodel import BigInteger, Field, SQLModel, Text
 
-from coordinator.core.columns import digest_column, id_column
+from coordinator.core.columns import digest_column, id_column, partial_index
 
 # Written out in queries too: SQLite uses a partial index only where its condition stands as it is.
-IS_ACTIVE = "miners.status = 'active'"
-
-
-def _of_active(name: str, *columns: str) -> Index:
-    condition = text("status = 'active'")
-    return Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
+_ACTIVE = "status = 'active'"
+IS_ACTIVE = f"miners.{_ACTIVE}"
 
 
 class Miner(SQLModel, table=True):
@@ -18,9 +14,9 @@ class Miner(SQLModel, table=True):
     __tablename__ = "miners"
     __table_args__ = (
         UniqueConstraint("owner_id", "address", "endpoint"),
-        _of_active("miners_active", "last_heartbeat_us"),
+        partial_index("miners_active", "last_heartbeat_us", where=_ACTIVE),
         # How many there are of each kind is read from this index alone.
-        _of_active("miners_by_profile", "profile_sha256", "price_atoms", "last_heartbeat_us"),
+        partial_index("miners_by_profile", "profile_sha256", "price_atoms", "last_heartbeat_us", where=_ACTIVE),
     )
 
     id: str = Field(sa_column=id_column(primary_key=True))
