@@ -119,6 +119,7 @@ def forget_process_state() -> None:
     classes._profiles.clear()
     classes._committed.clear()
     queue._Counted.until = 0.0
+    queue._rankings.clear()
 
 
 def let_pass(seconds: float) -> None:

@@ -26,10 +26,10 @@ class PostgresCluster:
         self._execute(f"CREATE DATABASE {_TEMPLATE}")
         upgrade(self._url(_TEMPLATE))
 
-    def new_database(self) -> str:
-        """The URL of a fresh, migrated database."""
+    def new_database(self, template: str = _TEMPLATE) -> str:
+        """The URL of a fresh database, migrated unless it is made from another template."""
         name = f"test_{uuid4().hex}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self._url(name)
 
     def restart(self, mode: str) -> None:

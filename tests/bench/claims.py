@@ -94,21 +94,19 @@ class _Queue:
 
     def __init__(self) -> None:
         self.jobs = 0
-        self._class_ids: set[str] = set()
-        self._next_class = 1
+        self._numbers: dict[str, int] = {}
 
     def add(self, count: int, kinds: Sequence[_Kind]) -> None:
         from coordinator.core import clock
         from coordinator.core.config import settings
 
         now = clock.machine_now_us()
-        rows = filling.class_rows(kinds, self._next_class)
-        self._next_class += len(rows)
-        new = [row for row in rows if row["id"] not in self._class_ids]
-        jobs = filling.job_rows(count, kinds, [row["id"] for row in rows], now)
+        rows = filling.class_rows(kinds, len(self._numbers) + 1)
+        new = [row for row in rows if row["id"] not in self._numbers]
+        self._numbers |= {row["id"]: row["number"] for row in new}
+        jobs = filling.job_rows(count, kinds, [self._numbers[row["id"]] for row in rows], now)
         filling.fill(settings().database_url, {**({"job_classes": new} if new else {}), "jobs": jobs})
         self.jobs += count
-        self._class_ids.update(row["id"] for row in new)
 
 
 def _fill_market(queue: _Queue, size: int) -> None:

@@ -29,22 +29,24 @@ def class_rows(wanted: Sequence[tuple[str, dict[str, Any]]], first_number: int =
 
 
 def job_rows(
-    count: int, wanted: Sequence[tuple[str, dict[str, Any]]], class_ids: Sequence[str], now_us: int
+    count: int, wanted: Sequence[tuple[str, dict[str, Any]]], class_numbers: Sequence[int], now_us: int
 ) -> Iterator[Row]:
     """Waiting jobs of these classes in turn, with parameters of a few hundred characters."""
     from coordinator.core.canonical import canonical_json
     from coordinator.core.ids import new_id
 
-    kinds = [(kind, class_id, canonical_json(kind[1])) for kind, class_id in zip(wanted, class_ids, strict=True)]
+    kinds = [
+        (kind, class_number, canonical_json(kind[1])) for kind, class_number in zip(wanted, class_numbers, strict=True)
+    ]
     draw = random.Random(count)
     client_id = new_id()
     for number in range(count):
-        (job_type, _), class_id, constraints = kinds[number % len(kinds)]
+        (job_type, _), class_number, constraints = kinds[number % len(kinds)]
         job_id = new_id()
         yield {
             "id": job_id,
             "client_id": client_id,
-            "class_id": class_id,
+            "class_number": class_number,
             "job_type": job_type,
             "priority": draw.choice(_PRIORITIES),
             "max_price_atoms": 0,

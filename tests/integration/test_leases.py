@@ -446,20 +446,3 @@ def test_a_pile_of_overdue_jobs_is_cleared_in_bounded_steps(client: Api, miner: 
     assert (first["items"], first["poll_after_seconds"]) == ([], 0.1)
     assert miner.poll()[0]["id"] == alive
     assert {client.job(job_id)["error"]["code"] for job_id in overdue} == {"EXPIRED"}
-
-
-def test_with_many_classes_to_choose_from_the_order_is_the_same(
-    client: Api, miner: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from coordinator.jobs import queue
-
-    monkeypatch.setattr(queue, "_MANY_CLASSES", 3)
-    done = [client.submit(constraints={"min_vram_gb": size})["id"] for size in (1, 2)]
-    miner.register(hardware={"gpus": [{"name": "A100", "memory_mb": 81_920}]}, concurrency=9)
-    for assignment in miner.poll():
-        miner.answer(assignment)
-    client.submit(job_type="training", priority=9)
-    waiting = [client.submit(constraints={"min_vram_gb": size}, priority=size)["id"] for size in (3, 4, 5)]
-
-    assert [item["id"] for item in miner.poll()] == waiting[::-1]
-    assert [client.job(job_id)["status"] for job_id in done] == ["completed", "completed"]

@@ -1,10 +1,13 @@
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
 
-from coordinator.migrations import HEAD
-from coordinator.migrations.upgrade import alembic_config
+from coordinator.migrations import HEAD, tables
+from coordinator.migrations.upgrade import alembic_config, upgrade
 from local.template import read_template
 from tests.api import forget_process_state
 
@@ -35,3 +38,54 @@ def test_a_wrong_variable_is_named_to_cloudformation_without_a_traceback(
 
     assert (answer["Status"], answer["Reason"]) == ("FAILED", "SECRET_KEY must be at least 32 random characters")
     assert capsys.readouterr().out == ""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'old.db'}"
+    return str(request.getfixturevalue("postgres").new_database(template="template1"))
+
+
+def test_jobs_of_the_first_schema_keep_their_class(empty_database_url: str) -> None:
+    upgrade(empty_database_url, "0001")
+    old = create_engine(empty_database_url)
+    with old.begin() as tx:
+        for number, letter in enumerate("ab", 1):
+            tx.execute(text(f"INSERT INTO job_classes VALUES ('{letter}', {number}, '{{}}')"))
+        for job, class_id in (("one", "b"), ("two", "a"), ("three", "b")):
+            tx.execute(
+                text(f"""
+                INSERT INTO jobs (id, client_id, class_id, job_type, priority, max_price_atoms, ttl_seconds,
+                    timeout_seconds, max_attempts, status, attempts, created_us, updated_us, expires_us, constraints,
+                    parameters_sha256, parameters)
+                VALUES ('{job}', 'client', '{class_id}', 'custom', 5, 0, 60, 60, 3, 'pending', 0, 1, 1, 2, '{{}}', '',
+                    '{{"prompt": "x"}}')
+                """)
+            )
+
+    upgrade(empty_database_url)
+
+    with old.connect() as tx:
+        jobs = tx.execute(text("SELECT id, class_number, parameters FROM jobs ORDER BY id")).all()
+    old.dispose()
+    assert [tuple(job) for job in jobs] == [
+        ("one", 2, '{"prompt": "x"}'),
+        ("three", 2, '{"prompt": "x"}'),
+        ("two", 1, '{"prompt": "x"}'),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:autogenerate skipping")
+def test_the_migrations_make_what_the_models_declare(empty_database_url: str) -> None:
+    upgrade(empty_database_url)
+    engine = create_engine(empty_database_url)
+
+    with engine.connect() as connection:
+        # Of an index with expressions Alembic can't tell on SQLite what it is made of.
+        options = {"include_name": lambda name, kind, _: kind != "index" or name != "jobs_queue"}
+        context = MigrationContext.configure(connection, opts=options if connection.dialect.name == "sqlite" else {})
+        differences = compare_metadata(context, tables.metadata)
+
+    engine.dispose()
+    assert differences == []

@@ -32,7 +32,7 @@ def fill(url: str, jobs: int) -> None:
     [only] = filling.class_rows(kinds)
     with psycopg.connect(filling.plain_url(url), autocommit=True) as connection:
         connection.execute("TRUNCATE jobs, job_classes, attempts, receipts")
-    filling.fill(url, {"job_classes": [only], "jobs": filling.job_rows(jobs, kinds, [only["id"]], now)})
+    filling.fill(url, {"job_classes": [only], "jobs": filling.job_rows(jobs, kinds, [only["number"]], now)})
 
 
 def _claims(batch: int) -> Any:

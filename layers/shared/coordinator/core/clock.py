@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, select
+from sqlalchemy import BigInteger, Connection, literal_column, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -31,6 +31,10 @@ def _now(_element: NowUs, compiler: Any, **_options: Any) -> str:
     return NOW_US_SQL[compiler.dialect.name]
 
 
+# The same wherever one statement uses it, though older by what that statement had to wait for.
+STATEMENT_NOW_US_POSTGRES = literal_column(
+    f"CAST(extract(epoch FROM statement_timestamp()) * {SECOND_US} AS bigint)", BigInteger
+)
 # For a statement that needs the time more than once, or compares indexed columns with it.
 PRESENT = select(NowUs().label("now_us")).subquery("present")
 _SELECT_NOW = select(NowUs())

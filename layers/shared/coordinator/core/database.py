@@ -155,4 +155,7 @@ def _prepare_statements_unless_pooled(connection: Any, _record: Any) -> None:
         connection.prepare_threshold = _PREPARED_AFTER
         # Conditions of partial indexes stand in the statements as they are, so no plan depends on a parameter.
         connection.execute("SET plan_cache_mode = force_generic_plan")
+        # A plan made while a table was new would read it from end to end for as long as it is kept.
+        connection.execute("SET enable_seqscan = off")
+        connection.execute("SET jit = off")
     connection.autocommit = False

@@ -1,7 +1,6 @@
 """Job classes: jobs with the same requirements form one class, matched against a miner once and not job by job."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +18,13 @@ _MB_PER_GB = 1024
 
 # The bytes of "class".
 _TURN = 0x636C617373
-_THIS_CLASS = select(classes.c.id).where(classes.c.id == bindparam("class_id"))
+_THIS_CLASS = select(classes.c.number).where(classes.c.id == bindparam("class_id"))
 _NEXT_NUMBER = select(func.coalesce(func.max(classes.c.number), 0) + literal(1))
 _BETWEEN = select(classes).where(classes.c.number > bindparam("known"), classes.c.number <= bindparam("newest"))
 # The newest class's number, for the statements of others.
 NEWEST_CLASS = select(func.coalesce(func.max(classes.c.number), 0)).scalar_subquery()
 
-_committed: set[str] = set()
+_committed: dict[str, int] = {}
 _MAX_COMMITTED = 10_000
 
 
@@ -42,25 +41,28 @@ def requirements_of(job_type: str, constraints: dict[str, Any]) -> dict[str, Any
     return requirements
 
 
-def ensure_class(tx: Connection, requirements: dict[str, Any]) -> str:
-    """Gives the id of the class of these requirements, added if it is the first job of its kind."""
+def ensure_class(tx: Connection, requirements: dict[str, Any]) -> int:
+    """Gives the number of the class of these requirements, added if it is the first job of its kind."""
     requirements_json = canonical_json(requirements)
     class_id = sha256_hex(requirements_json)
-    if class_id in _committed:
-        return class_id
-    if tx.execute(_THIS_CLASS, {"class_id": class_id}).first() is None:
-        _add_class(tx, class_id, requirements_json)
-    elif len(_committed) < _MAX_COMMITTED:
+    known = _committed.get(class_id)
+    if known is not None:
+        return known
+    found = tx.scalar(_THIS_CLASS, {"class_id": class_id})
+    if found is None:
+        return _add_class(tx, class_id, requirements_json)
+    if len(_committed) < _MAX_COMMITTED:
         # Found by a transaction that did not add it, so it is there to stay.
-        _committed.add(class_id)
-    return class_id
+        _committed[class_id] = found
+    return int(found)
 
 
-def _add_class(tx: Connection, class_id: str, requirements_json: str) -> None:
+def _add_class(tx: Connection, class_id: str, requirements_json: str) -> int:
     """New classes take turns until they are committed: none is seen before one with a lower number."""
     take_turn(tx, _TURN)
-    number = tx.execute(_NEXT_NUMBER).scalar_one()
+    number = int(tx.execute(_NEXT_NUMBER).scalar_one())
     insert_new(tx, classes, {"id": class_id, "number": number, "requirements": requirements_json})
+    return int(tx.execute(_THIS_CLASS, {"class_id": class_id}).scalar_one())
 
 
 def can_serve(profile: dict[str, Any], requirements: dict[str, Any]) -> bool:
@@ -95,7 +97,7 @@ class _Known:
     """What this process has worked out for one miner profile."""
 
     number: int = 0
-    eligible: frozenset[str] = frozenset()
+    eligible: frozenset[int] = frozenset()
 
 
 _known: dict[str, _Known] = {}
@@ -103,10 +105,8 @@ _profiles: dict[str, dict[str, Any]] = {}
 _MAX_PROFILES = 1000
 
 
-def eligible_classes(
-    tx: Connection, profile_sha256: str, profile: Callable[[], dict[str, Any]], newest_class: int
-) -> frozenset[str]:
-    """The ids of all classes that a miner of this profile can serve.
+def eligible_classes(tx: Connection, profile_sha256: str, newest_class: int) -> frozenset[int]:
+    """The numbers of all classes that an active miner of this profile can serve.
 
     Only classes that came since the last call are matched, and `newest_class`, the number of the newest, tells
     whether there are any; what is kept in memory can be worked out again at any time.
@@ -117,25 +117,32 @@ def eligible_classes(
             _known.clear()
         known = _known[profile_sha256] = _Known()
     if newest_class > known.number:
-        miner_profile = profile()
+        profile = _profile(tx, profile_sha256)
+        if profile is None:
+            return frozenset()
         newer = tx.execute(_BETWEEN, {"known": known.number, "newest": newest_class})
-        known.eligible |= {row.id for row in newer if can_serve(miner_profile, json.loads(row.requirements))}
+        known.eligible |= {row.number for row in newer if can_serve(profile, json.loads(row.requirements))}
         known.number = newest_class
     return known.eligible
 
 
-def eligible_miners(tx: Connection, class_id: str, max_price_atoms: int) -> int:
+def eligible_miners(tx: Connection, class_number: int, max_price_atoms: int) -> int:
     """How many active miners can serve jobs of this class for this price, whether they are free or busy."""
-    requirements = json.loads(tx.execute(select(classes.c.requirements).where(classes.c.id == class_id)).scalar_one())
+    this = select(classes.c.requirements).where(classes.c.number == class_number)
+    requirements = json.loads(tx.execute(this).scalar_one())
     alike = miners_service.count_by_profile(tx, max_price_atoms)
     return sum(row.miners for row in alike if _profile_can_serve(tx, row.profile_sha256, requirements))
 
 
 def _profile_can_serve(tx: Connection, profile_sha256: str, requirements: dict[str, Any]) -> bool:
+    profile = _profile(tx, profile_sha256)
+    return profile is not None and can_serve(profile, requirements)
+
+
+def _profile(tx: Connection, profile_sha256: str) -> dict[str, Any] | None:
     profile = _profiles.get(profile_sha256) or miners_service.find_profile(tx, profile_sha256)
-    if profile is None:
-        return False
-    if len(_profiles) >= _MAX_PROFILES:
-        _profiles.clear()
-    _profiles[profile_sha256] = profile
-    return can_serve(profile, requirements)
+    if profile is not None:
+        if len(_profiles) >= _MAX_PROFILES:
+            _profiles.clear()
+        _profiles[profile_sha256] = profile
+    return profile

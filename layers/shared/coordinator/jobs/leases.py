@@ -1,5 +1,6 @@
 """How a miner keeps its leases: heartbeats, progress, and giving everything back."""
 
+from hmac import compare_digest
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select, text, update
@@ -9,7 +10,7 @@ from coordinator.core.config import settings
 from coordinator.core.ids import is_id
 from coordinator.jobs.errors import JobNotFound, LeaseLost
 from coordinator.jobs.lifecycle import Outcome, attempts, release_leases
-from coordinator.jobs.models import LIVE
+from coordinator.jobs.models import HELD, LIVE
 from coordinator.jobs.schemas import HeartbeatRead, LeaseRead, ProgressCreate, ProgressRead
 from coordinator.miners import service as miners_service
 from coordinator.miners.schemas import Heartbeat, MinerRead, MinerRegister
@@ -41,7 +42,7 @@ def heartbeat(tx: Connection, owner_id: str, miner_id: str | None, body: Heartbe
     miner = miners_service.acting(tx, owner_id, miner_id)
     now = miner.now_us
     miners_service.note_heartbeat(tx, miner.id, body, now)
-    mine = (attempts.c.miner_id == miner.id) & _LIVE
+    mine = (attempts.c.miner_id == miner.id) & text(HELD)
     working_on = mine & attempts.c.job_id.in_(body.inflight) if isinstance(body.inflight, list) else mine
     _renew(tx, working_on, now)
     leases = tx.execute(select(attempts).where(mine).order_by(attempts.c.started_us, attempts.c.job_id))
@@ -94,10 +95,15 @@ def attempt_of(tx: Connection, miner_id: str, job_id: str, lease_token: str | No
     mine = tx.execute(_OWN_ATTEMPTS, {"job_id": job_id, "miner_id": miner_id}).all()
     if not mine:
         raise JobNotFound
-    named = [attempt for attempt in mine if lease_token in (None, attempt.lease_token)]
+    named = [attempt for attempt in mine if is_meant(attempt, lease_token)]
     if not named:
         raise LeaseLost
     return named[0]
+
+
+def is_meant(attempt: Row[Any], lease_token: str | None) -> bool:
+    """Tells whether a call with this token, or with none, may speak of this attempt."""
+    return lease_token is None or compare_digest(attempt.lease_token.encode(), lease_token.encode())
 
 
 def _renew(tx: Connection, which: Any, now_us: int, **progress: Any) -> bool:

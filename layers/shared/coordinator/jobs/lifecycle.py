@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, text, update
 
 from coordinator.core.clock import NowUs
 from coordinator.core.columns import table_of
-from coordinator.jobs.models import LIVE, Attempt, Job
+from coordinator.jobs.models import HELD, LIVE, Attempt, Job
 from coordinator.jobs.schemas import JobStatus
 
 jobs = table_of(Job)
@@ -92,7 +92,7 @@ def complete_job(tx: Connection, job_id: str, miner_id: str, started_us: int, pr
 
 def release_leases(tx: Connection, miner_id: str, now_us: int, *, skip_locked: bool = False) -> None:
     """Returns all jobs that a miner holds."""
-    held = select(attempts.c.job_id).where(attempts.c.miner_id == miner_id, _LIVE).order_by(attempts.c.job_id)
+    held = select(attempts.c.job_id).where(attempts.c.miner_id == miner_id, text(HELD)).order_by(attempts.c.job_id)
     for job_id in tx.scalars(held).all():
         end_lease(tx, job_id, Outcome.RELEASED, now_us, miner_id=miner_id, skip_locked=skip_locked)
 

@@ -4,6 +4,7 @@ import json
 import random
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, bindparam, func, insert, select, text, update
@@ -14,8 +15,8 @@ from coordinator.core.money import format_aitbc
 from coordinator.jobs.classes import NEWEST_CLASS, eligible_classes
 from coordinator.jobs.expiry import anything_overdue, expire_locked, sweep
 from coordinator.jobs.lifecycle import attempts, jobs
-from coordinator.jobs.models import LIVE
-from coordinator.jobs.schemas import Assignment, PollRead
+from coordinator.jobs.models import HELD
+from coordinator.jobs.schemas import HIGHEST_PRIORITY, Assignment, PollRead
 from coordinator.miners import service as miners_service
 from coordinator.miners.models import IS_ACTIVE
 from coordinator.miners.service import miners
@@ -24,47 +25,74 @@ _SWEEP_LIMIT = 20
 
 # Nothing of a caller is ever put into these texts; what varies is bound.
 # ruff: noqa: S608
-_ORDER = "ORDER BY {0}.priority DESC, {0}.max_price_atoms DESC, {0}.id LIMIT 1"
-_PENDING = "{0}.status = 'pending' AND {0}.max_price_atoms >= :price"
-# The first job of each class costs one look into the index `jobs_queue`, however many jobs wait behind it.
-_FIRST = f"SELECT {{columns}} FROM jobs AS h WHERE h.class_id = c.{{id}} AND {_PENDING} {_ORDER}".format
+_ORDER = "{0}.priority DESC, {0}.max_price_atoms DESC, {0}.id".format
+_WAITING = "h.status = 'pending' AND h.class_number = c.number"
+_PRIORITIES = " UNION ALL ".join(f"SELECT {number} AS priority" for number in range(HIGHEST_PRIORITY + 1))
+# The first job of a class costs one look into the index `jobs_queue`, however many jobs wait behind it. If it pays too
+# little, one look for each priority finds the first that pays enough.
+_FIRST = f"""
+coalesce(
+    (
+        SELECT f.id FROM (
+            SELECT h.id, h.max_price_atoms FROM jobs AS h WHERE {_WAITING} ORDER BY {_ORDER("h")} LIMIT 1
+        ) AS f
+        WHERE f.max_price_atoms >= :price
+    ),
+    (
+        SELECT f.id FROM ({_PRIORITIES}) AS p
+        JOIN jobs AS f ON f.id = (
+            SELECT h.id FROM jobs AS h
+            WHERE {_WAITING} AND h.priority = p.priority AND h.max_price_atoms >= :price
+            ORDER BY {_ORDER("h")} LIMIT 1
+        )
+        WHERE :price > 0
+        ORDER BY {_ORDER("f")} LIMIT 1
+    )
+)
+"""
+_CLASSES = {
+    "sqlite": "(SELECT value AS number FROM json_each(:classes)) AS c",
+    "postgresql": "unnest(CAST(:classes AS bigint[])) AS c(number)",
+}
+
+
+def _in_order(dialect: str, columns: str, limit: str) -> str:
+    """The classes by their first jobs `j`."""
+    return f"""
+    SELECT {columns} FROM {_CLASSES[dialect]} JOIN jobs AS j ON j.id = {_FIRST} ORDER BY {_ORDER("j")} LIMIT {limit}
+    """
+
+
 # The count and the time are this statement's own: what was read with the miner may be older than the lock on it, and a
 # lease that ended after the poll began must have ended before this one begins.
 _TAKE = """
 UPDATE jobs
 SET status = 'running', attempts = attempts + 1, miner_id = :miner_id, started_us = {now}, updated_us = {now}
-WHERE status = 'pending' AND id = ({head})
-    AND (SELECT count(*) FROM attempts WHERE ended_us IS NULL AND attempts.miner_id = :miner_id) < :concurrency
+WHERE status = 'pending' AND id = ({job})
+    AND (SELECT count(*) FROM attempts WHERE outcome IS NULL AND attempts.miner_id = :miner_id) < :concurrency
 RETURNING id, job_type, parameters, constraints, attempts, max_attempts, timeout_seconds, expires_us, started_us
 """
-_TAKE_SQLITE = text(
-    _TAKE.format(
-        head=f"""
-        SELECT j.id FROM json_each(:classes) AS c
-        JOIN jobs AS j ON j.id = ({_FIRST("h", columns="h.id", id="value")})
-        {_ORDER.format("j")}
-        """,
-        now=clock.NOW_US_SQL["sqlite"],
-    )
-)
+_TAKE_SQLITE = text(_TAKE.format(job=_in_order("sqlite", "j.id", "1"), now=clock.NOW_US_SQL["sqlite"]))
 _LEASE = insert(attempts)
-# Only the job that is taken gets locked: first the best class is found, then its first job that nobody holds.
+# Only the job that is taken gets locked: its class is found first, then the class's first job that nobody else holds.
 _TAKE_POSTGRES = _TAKE.format(
-    head=f"""
-    SELECT f.id FROM jobs AS f
-    WHERE {_PENDING.format("f")} AND f.class_id = (
-        SELECT j.class_id FROM unnest(CAST(:classes AS text[])) AS c(id)
-        CROSS JOIN LATERAL ({_FIRST("h", columns="h.*", id="id")}) AS j
-        {_ORDER.format("j")}
-    )
-    {_ORDER.format("f")} FOR UPDATE SKIP LOCKED
+    job=f"""
+    SELECT h.id FROM jobs AS h
+    WHERE h.status = 'pending' AND h.class_number = (SELECT class_number FROM best)
+        AND h.priority <= (SELECT priority FROM best) AND h.max_price_atoms >= :price
+    ORDER BY {_ORDER("h")} LIMIT 1 FOR UPDATE SKIP LOCKED
     """,
     now=clock.NOW_US_SQL["postgresql"],
 )
-# One round trip instead of two; SQLite has no writes in WITH, and no round trips.
+# One round trip instead of two; SQLite has no writes in WITH, and no round trips. Of a class whose jobs are all held by
+# others there is a row with its number alone.
 _TAKE_AND_LEASE_POSTGRES = text(
     f"""
-    WITH taken AS ({_TAKE_POSTGRES}), leased AS (
+    WITH best AS (
+        {_in_order("postgresql", "j.class_number, j.priority", "1")}
+    ), taken AS (
+        {_TAKE_POSTGRES}
+    ), leased AS (
         INSERT INTO attempts (job_id, attempt, miner_id, lease_token, started_us, lease_expires_us, deadline_us,
             progress_percent)
         SELECT id, attempts, :miner_id, :lease_token, started_us, least(started_us + :lease_us, deadline_us),
@@ -72,30 +100,41 @@ _TAKE_AND_LEASE_POSTGRES = text(
         FROM (SELECT *, started_us + CAST(timeout_seconds AS bigint) * {clock.SECOND_US} AS deadline_us FROM taken) AS t
         WHERE expires_us > started_us
     )
-    SELECT * FROM taken
+    SELECT best.class_number, taken.* FROM best LEFT JOIN taken ON true
     """
 )
 # Hops from class to class in the index `jobs_queue`, however many jobs wait in each.
-_PENDING_CLASSES = text("""
-WITH RECURSIVE found(class_id) AS (
-    SELECT min(class_id) FROM jobs WHERE status = 'pending'
+_WAITING_CLASSES = text("""
+WITH RECURSIVE found(number) AS (
+    SELECT min(class_number) FROM jobs WHERE status = 'pending'
     UNION ALL
-    SELECT (SELECT min(j.class_id) FROM jobs AS j WHERE j.status = 'pending' AND j.class_id > found.class_id)
-    FROM found WHERE found.class_id IS NOT NULL
+    SELECT (SELECT min(j.class_number) FROM jobs AS j WHERE j.status = 'pending' AND j.class_number > found.number)
+    FROM found WHERE found.number IS NOT NULL
 )
-SELECT class_id FROM found WHERE class_id IS NOT NULL
+SELECT number FROM found WHERE number IS NOT NULL
 """)
-# With more classes than this that a miner could serve, it pays to ask first which of them have jobs at all.
-_MANY_CLASSES = 500
+_RANK = {dialect: text(_in_order(dialect, "j.class_number", ":most")) for dialect in _CLASSES}
+# Up to so many classes are looked at in each claim.
+_FEW_CLASSES = 64
+_RANKED_CLASSES = 1024
+# Of more classes those that have jobs are put in order now and then, and this part of the time goes into that.
+_RANKING_SHARE = 0.05
+_LONGEST_RANKING_KEPT_SECONDS = 1.0
+_MAX_RANKINGS = 1000
 _TAKEN_BACK = {"attempts": jobs.c.attempts - 1, "miner_id": None, "started_us": None}
 # So many jobs past their time are cleared away by one poll at the most, before it finds one that is not.
 _MAX_OVERDUE = 50
 
 # All that a poll must know before it decides, read with the miner in one statement.
 _POLLING = miners_service.Lookup(
+    miners.c.status,
+    miners.c.price_atoms,
+    miners.c.concurrency,
+    miners.c.profile_sha256,
+    miners.c.last_assigned_us,
     select(func.count())
     .select_from(attempts)
-    .where(text(LIVE), attempts.c.miner_id == miners.c.id)
+    .where(text(HELD), attempts.c.miner_id == miners.c.id)
     .scalar_subquery()
     .label("held"),
     anything_overdue(
@@ -132,16 +171,12 @@ def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> Pol
         miners_service.revive(tx, miner.id, now)
     if miner.held >= miner.concurrency:
         return PollRead(items=_redelivered(tx, miner, limit, now), poll_after_seconds=_HOLDING_ALL_SECONDS)
-    eligible = eligible_classes(tx, miner.profile_sha256, lambda: miners_service.profile_of(miner), miner.newest_class)
-    if len(eligible) > _MANY_CLASSES:
-        eligible = eligible.intersection(tx.scalars(_PENDING_CLASSES))
-    items, overdue = _claim(tx, miner, eligible, min(limit, miner.concurrency - miner.held)) if eligible else ([], 0)
+    eligible = eligible_classes(tx, miner.profile_sha256, miner.newest_class)
+    classes = list(eligible) if len(eligible) <= _FEW_CLASSES else _ranked(tx, miner, eligible)
+    items, more_waits = _claim(tx, miner, classes, min(limit, miner.concurrency - miner.held))
     if items and now - miner.last_assigned_us > _ASSIGNED_KNOWN_US:
         tx.execute(_NOTE_ASSIGNED, {"this_miner": miner.id, "now": now})
-    return PollRead(
-        items=items,
-        poll_after_seconds=_poll_after_seconds(tx, miner, now, more_waits=bool(items) or overdue == _MAX_OVERDUE),
-    )
+    return PollRead(items=items, poll_after_seconds=_poll_after_seconds(tx, miner, now, more_waits=more_waits))
 
 
 def _polling(tx: Connection, owner_id: str, miner_id: str | None) -> Row[Any]:
@@ -149,45 +184,46 @@ def _polling(tx: Connection, owner_id: str, miner_id: str | None) -> Row[Any]:
     return miners_service.acting(tx, owner_id, miner_id, lookup=_POLLING, heartbeat_timeout_us=heartbeat_timeout_us)
 
 
-def _claim(tx: Connection, miner: Row[Any], eligible: frozenset[str], count: int) -> tuple[list[Assignment], int]:
-    """Leases up to so many jobs; gives them and the number of jobs that were found past their time and failed."""
-    wanted = {
-        "classes": json.dumps(list(eligible)) if tx.dialect.name == "sqlite" else list(eligible),
-        "price": miner.price_atoms,
-        "miner_id": miner.id,
-        "concurrency": miner.concurrency,
-    }
+def _claim(tx: Connection, miner: Row[Any], classes: list[int], count: int) -> tuple[list[Assignment], bool]:
+    """Leases up to so many jobs, the best of these classes; tells too whether more may wait.
+
+    Classes that have no job left are taken off the list.
+    """
     items: list[Assignment] = []
     overdue = 0
-    while len(items) < count and overdue < _MAX_OVERDUE:
+    taken_by_others = False
+    while classes and len(items) < count and overdue < _MAX_OVERDUE:
         lease_token = secrets.token_hex(16)
-        job = _take(tx, wanted, lease_token)
+        job = _take(tx, miner, classes[:_FEW_CLASSES], lease_token)
         if job is None:
-            break
-        if job.expires_us <= job.started_us:
+            del classes[:_FEW_CLASSES]
+        elif job.id is None:
+            classes.remove(job.class_number)
+            taken_by_others = True
+        elif job.expires_us <= job.started_us:
             overdue += 1
             tx.execute(update(jobs).where(jobs.c.id == job.id).values(_TAKEN_BACK))
             expire_locked(tx, job.id, job.started_us)
         else:
             lease_expires_us, _ = _lease_ends(job)
             items.append(_assignment(miner, job, job.attempts, lease_token, lease_expires_us, job.started_us))
-    return items, overdue
+    return items, bool(items) or taken_by_others or overdue == _MAX_OVERDUE
 
 
-def _take(tx: Connection, wanted: dict[str, Any], lease_token: str) -> Row[Any] | None:
+def _take(tx: Connection, miner: Row[Any], classes: list[int], lease_token: str) -> Row[Any] | None:
     """Takes the best job and leases it, unless it is past its time: then the caller must end it."""
+    wanted = {"price": miner.price_atoms, "miner_id": miner.id, "concurrency": miner.concurrency}
     if tx.dialect.name == "postgresql":
         lease_us = settings().lease_seconds * clock.SECOND_US
-        return tx.execute(
-            _TAKE_AND_LEASE_POSTGRES, {**wanted, "lease_token": lease_token, "lease_us": lease_us}
-        ).first()
-    job = tx.execute(_TAKE_SQLITE, wanted).first()
+        lease = {"lease_token": lease_token, "lease_us": lease_us}
+        return tx.execute(_TAKE_AND_LEASE_POSTGRES, {**wanted, "classes": classes, **lease}).first()
+    job = tx.execute(_TAKE_SQLITE, {**wanted, "classes": json.dumps(classes)}).first()
     if job is not None and job.expires_us > job.started_us:
         lease_expires_us, deadline_us = _lease_ends(job)
         lease = {
             "job_id": job.id,
             "attempt": job.attempts,
-            "miner_id": wanted["miner_id"],
+            "miner_id": miner.id,
             "lease_token": lease_token,
             "started_us": job.started_us,
             "lease_expires_us": lease_expires_us,
@@ -196,6 +232,36 @@ def _take(tx: Connection, wanted: dict[str, Any], lease_token: str) -> Row[Any] 
         }
         tx.execute(_LEASE, lease)
     return job
+
+
+@dataclass
+class _Ranking:
+    """Of many classes those with the best jobs, as they were when this process last looked at all of them."""
+
+    classes: list[int]
+    until: float
+
+
+_rankings: dict[tuple[str, int], _Ranking] = {}
+
+
+def _ranked(tx: Connection, miner: Row[Any], eligible: frozenset[int]) -> list[int]:
+    """The classes that have jobs, the best first; looked for again the sooner the less time it takes."""
+    key = (miner.profile_sha256, miner.price_atoms)
+    known = _rankings.get(key)
+    if known is None or time.monotonic() >= known.until:
+        if len(_rankings) >= _MAX_RANKINGS:
+            _rankings.clear()
+        began = time.monotonic()
+        classes = list(eligible.intersection(tx.scalars(_WAITING_CLASSES)))
+        if len(classes) > _FEW_CLASSES:
+            given = json.dumps(classes) if tx.dialect.name == "sqlite" else classes
+            wanted = {"price": miner.price_atoms, "classes": given, "most": _RANKED_CLASSES}
+            classes = list(tx.scalars(_RANK[tx.dialect.name], wanted))
+        now = time.monotonic()
+        kept_seconds = min((now - began) / _RANKING_SHARE, _LONGEST_RANKING_KEPT_SECONDS)
+        known = _rankings[key] = _Ranking(classes, now + kept_seconds)
+    return known.classes
 
 
 def _lease_ends(job: Row[Any]) -> tuple[int, int]:
@@ -208,7 +274,7 @@ def _redelivered(tx: Connection, miner: Row[Any], limit: int, now_us: int) -> li
     held = (
         select(jobs, attempts.c.attempt, attempts.c.lease_token, attempts.c.lease_expires_us)
         .join(attempts, attempts.c.job_id == jobs.c.id)
-        .where(attempts.c.miner_id == miner.id, text(LIVE))
+        .where(attempts.c.miner_id == miner.id, text(HELD))
         .order_by(attempts.c.started_us, jobs.c.id)
         .limit(limit)
     )

@@ -7,25 +7,27 @@ from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
 from coordinator.core.errors import InvalidInput
 from coordinator.core.ids import is_id
 from coordinator.jobs.errors import BadSignature, JobCancelled, JobNotFound, LeaseLost, ResultConflict
-from coordinator.jobs.leases import attempt_of
+from coordinator.jobs.leases import is_meant
 from coordinator.jobs.lifecycle import (
     Outcome,
+    attempts,
     complete_job,
     end_attempt,
     end_live_attempt,
     fail_job,
-    lock_job,
+    jobs,
     return_job,
 )
 from coordinator.jobs.schemas import FINISHED, JobStatus, ResultCreate, ResultRead
 from coordinator.miners import service as miners_service
+from coordinator.miners.service import miners
 from coordinator.receipts import service as receipts
 from coordinator.receipts.service import Statement
 
@@ -53,19 +55,51 @@ def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCrea
         BadSignature: the miner has a public key and the signature is missing or wrong; the lease stays.
     """
     given = _Answer.of(body)
-    miner = miners_service.acting(tx, owner_id, miner_id, registered=False, lookup=miners_service.READ)
-    job = lock_job(tx, body.job_id) if is_id(body.job_id) else None
-    if job is None:
-        raise JobNotFound
-    attempt = attempt_of(tx, miner.id, body.job_id, body.lease_token)
-    if attempt.answer_sha256 is not None:
-        return _repeated(tx, job, attempt, given)
-    if job.error_code == "CANCELLED":
+    held = _lock_held(tx, owner_id, miner_id, body)
+    if held.answer_sha256 is not None:
+        return _repeated(tx, held, given)
+    if held.error_code == "CANCELLED":
         raise JobCancelled
-    if not _may_answer(job, attempt, miner.id):
+    if not _may_answer(held):
         raise LeaseLost
-    _check_signature(miner, attempt, given, body.signature)
-    return Answered(_accept(tx, miner, job, attempt, body, given), repeated=False)
+    _check_signature(held, given, body.signature)
+    return Answered(_accept(tx, held, body, given), repeated=False)
+
+
+# A job, the attempts at it of one miner, the latest first, and what a receipt says of that miner; locked in this order.
+_HELD: Select[Any] = (
+    select(
+        *(jobs.c[name] for name in ("id", "client_id", "job_type", "status", "error_code", "parameters_sha256")),
+        *(jobs.c[name] for name in ("attempts", "max_attempts", "max_price_atoms")),
+        jobs.c.miner_id.label("holder_id"),
+        *(attempts.c[name] for name in ("attempt", "lease_token", "ended_us", "outcome", "answer_sha256")),
+        attempts.c.miner_id,
+        attempts.c.started_us,
+        *(miners.c[name] for name in ("owner_id", "address", "price_atoms", "public_key")),
+        clock.NowUs().label("now_us"),
+    )
+    .join(attempts, attempts.c.job_id == jobs.c.id)
+    .join(miners, miners.c.id == attempts.c.miner_id)
+    .where(jobs.c.id == bindparam("job_id"), attempts.c.miner_id == bindparam("miner_id"))
+    .order_by(attempts.c.attempt.desc())
+    .with_for_update(of=[jobs, attempts])
+)
+
+
+def _lock_held(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCreate) -> Row[Any]:
+    """The job and the attempt that a miner speaks of: the one with its token, else its latest."""
+    if not is_id(miner_id or ""):
+        miner_id = miners_service.acting(tx, owner_id, miner_id, registered=False, lookup=miners_service.READ).id
+    keys = {"job_id": body.job_id, "miner_id": miner_id}
+    rows: list[Row[Any]] = list(tx.execute(_HELD, keys)) if is_id(body.job_id) else []
+    mine = [held for held in rows if held.owner_id == owner_id]
+    if not mine:
+        miners_service.acting(tx, owner_id, miner_id, registered=False, lookup=miners_service.READ)
+        raise JobNotFound
+    for held in mine:
+        if is_meant(held, body.lease_token):
+            return held
+    raise LeaseLost
 
 
 class _Answer(NamedTuple):
@@ -86,64 +120,62 @@ class _Answer(NamedTuple):
         return cls(result_json, sha256_hex(whole), body.status == "failed")
 
 
-def _may_answer(job: Row[Any], attempt: Row[Any], miner_id: str) -> bool:
-    if job.status in FINISHED:
+def _may_answer(held: Row[Any]) -> bool:
+    if held.status in FINISHED:
         return False
-    if attempt.ended_us is None:
+    if held.ended_us is None:
         return True
-    held_by_another = job.status == JobStatus.RUNNING and job.miner_id != miner_id
-    return attempt.outcome in _SALVAGEABLE and not held_by_another
+    held_by_another = held.status == JobStatus.RUNNING and held.holder_id != held.miner_id
+    return held.outcome in _SALVAGEABLE and not held_by_another
 
 
-def _repeated(tx: Connection, job: Row[Any], attempt: Row[Any], given: _Answer) -> Answered:
-    if attempt.answer_sha256 != given.sha256:
+def _repeated(tx: Connection, held: Row[Any], given: _Answer) -> Answered:
+    if held.answer_sha256 != given.sha256:
         raise ResultConflict
-    receipt = receipts.of_job(tx, job.id) if attempt.outcome == Outcome.COMPLETED else None
-    return Answered(ResultRead(job_id=job.id, status=job.status, receipt=receipt), repeated=True)
+    receipt = receipts.of_job(tx, held.id) if held.outcome == Outcome.COMPLETED else None
+    return Answered(ResultRead(job_id=held.id, status=held.status, receipt=receipt), repeated=True)
 
 
-def _accept(
-    tx: Connection, miner: Row[Any], job: Row[Any], attempt: Row[Any], body: ResultCreate, given: _Answer
-) -> ResultRead:
-    now = job.now_us
-    if attempt.ended_us is not None:
+def _accept(tx: Connection, held: Row[Any], body: ResultCreate, given: _Answer) -> ResultRead:
+    now = held.now_us
+    if held.ended_us is not None:
         # The miner answers by an older lease while it holds the job again: that newer lease ends with it.
-        end_live_attempt(tx, job.id, Outcome.RELEASED, now)
+        end_live_attempt(tx, held.id, Outcome.RELEASED, now)
     outcome = Outcome.FAILED if given.failed else Outcome.COMPLETED
-    end_attempt(tx, job.id, attempt.attempt, outcome, now, answer_sha256=given.sha256)
+    end_attempt(tx, held.id, held.attempt, outcome, now, answer_sha256=given.sha256)
     if body.error is not None and given.failed:
-        return ResultRead(job_id=job.id, status=_fail(tx, job, body.error, now), receipt=None)
+        return ResultRead(job_id=held.id, status=_fail(tx, held, body.error, now), receipt=None)
     # The miner may have registered again, at a higher price, since it was given the job.
-    price_atoms = min(miner.price_atoms, job.max_price_atoms)
-    complete_job(tx, job.id, miner.id, attempt.started_us, price_atoms, now)
-    units, unit_type = _units(body.metrics or {}, attempt.started_us, now)
+    price_atoms = min(held.price_atoms, held.max_price_atoms)
+    complete_job(tx, held.id, held.miner_id, held.started_us, price_atoms, now)
+    units, unit_type = _units(body.metrics or {}, held.started_us, now)
     receipt = receipts.issue(
         tx,
         Statement(
-            job_id=job.id,
-            attempt=attempt.attempt,
-            job_type=job.job_type,
-            client_id=job.client_id,
-            miner_id=miner.id,
-            miner_address=miner.address,
-            parameters_sha256=job.parameters_sha256,
+            job_id=held.id,
+            attempt=held.attempt,
+            job_type=held.job_type,
+            client_id=held.client_id,
+            miner_id=held.miner_id,
+            miner_address=held.address,
+            parameters_sha256=held.parameters_sha256,
             result_sha256=sha256_hex(given.result_json),
             units=units,
             unit_type=unit_type,
             price_atoms=price_atoms,
-            started_us=attempt.started_us,
+            started_us=held.started_us,
             completed_us=now,
-            miner_signature=body.signature if miner.public_key else None,
+            miner_signature=body.signature if held.public_key else None,
         ),
         given.result_json,
     )
-    return ResultRead(job_id=job.id, status=JobStatus.COMPLETED, receipt=receipt)
+    return ResultRead(job_id=held.id, status=JobStatus.COMPLETED, receipt=receipt)
 
 
-def _fail(tx: Connection, job: Row[Any], error: Any, now_us: int) -> JobStatus:
-    if error.retryable and job.attempts < job.max_attempts:
-        return return_job(tx, job, now_us)
-    fail_job(tx, job.id, error.code, error.message, now_us)
+def _fail(tx: Connection, held: Row[Any], error: Any, now_us: int) -> JobStatus:
+    if error.retryable and held.attempts < held.max_attempts:
+        return return_job(tx, held, now_us)
+    fail_job(tx, held.id, error.code, error.message, now_us)
     return JobStatus.FAILED
 
 
@@ -161,13 +193,13 @@ def _units(metrics: dict[str, Any], started_us: int, completed_us: int) -> tuple
     return float(units), unit_type
 
 
-def _check_signature(miner: Row[Any], attempt: Row[Any], given: _Answer, signature: str | None) -> None:
+def _check_signature(held: Row[Any], given: _Answer, signature: str | None) -> None:
     """A miner with a public key signs what it delivers; a failure delivers nothing, so there it may be left out."""
-    if miner.public_key is None or (given.failed and signature is None):
+    if held.public_key is None or (given.failed and signature is None):
         return
-    message = f"{attempt.job_id}.{attempt.lease_token}.{sha256_hex(given.result_json)}"
+    message = f"{held.id}.{held.lease_token}.{sha256_hex(given.result_json)}"
     try:
-        Ed25519PublicKey.from_public_bytes(_base64url(miner.public_key)).verify(
+        Ed25519PublicKey.from_public_bytes(_base64url(held.public_key)).verify(
             _base64url(signature or ""), message.encode()
         )
     except (InvalidSignature, binascii.Error, ValueError) as error:

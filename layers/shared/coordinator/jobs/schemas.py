@@ -16,6 +16,7 @@ class JobStatus(StrEnum):
     FAILED = "failed"
 
 
+HIGHEST_PRIORITY = 9
 FINISHED = frozenset({JobStatus.COMPLETED, JobStatus.FAILED})
 
 
@@ -39,7 +40,7 @@ class JobCreate(RequestBody):
     job_type: str = Field(max_length=64)
     parameters: dict[str, Any] = Field(default_factory=dict, description="What the miner is given; any JSON object.")
     constraints: Constraints = Field(default_factory=Constraints)
-    priority: int = Field(default=5, ge=0, le=9, description="Higher first.")
+    priority: int = Field(default=5, ge=0, le=HIGHEST_PRIORITY, description="Higher first.")
     ttl_seconds: int = Field(default=3600, ge=1, le=604_800, description="How long it may stay unfinished.")
     timeout_seconds: int = Field(default=600, ge=1, le=86_400, description="How long one attempt may run.")
     max_attempts: int = Field(default=3, ge=1, le=10)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, and_, insert, select
+from sqlalchemy import BigInteger, Connection, RowMapping, Select, and_, bindparam, insert, select
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
@@ -56,11 +56,10 @@ def submit(tx: Connection, client_id: str, body: JobCreate) -> JobRead:
     except ValueError as error:
         raise InvalidInput.at("body", "parameters", message=str(error), kind="not_canonical_json") from error
     constraints = body.constraints.model_dump(exclude_none=True)
-    now = clock.now_us(tx)
     row = {
         "id": new_id(),
         "client_id": client_id,
-        "class_id": ensure_class(tx, requirements_of(body.job_type, constraints)),
+        "class_number": ensure_class(tx, requirements_of(body.job_type, constraints)),
         "job_type": body.job_type,
         "priority": body.priority,
         "max_price_atoms": 0,
@@ -69,15 +68,35 @@ def submit(tx: Connection, client_id: str, body: JobCreate) -> JobRead:
         "max_attempts": body.max_attempts,
         "status": JobStatus.PENDING,
         "attempts": 0,
-        "created_us": now,
-        "updated_us": now,
-        "expires_us": now + body.ttl_seconds * clock.SECOND_US,
         "constraints": canonical_json(constraints),
         "parameters_sha256": sha256_hex(parameters),
         "parameters": parameters,
     }
-    tx.execute(insert(jobs), row)
-    return _read({**_UNSET, **row})
+    created_us = _insert(tx, row)
+    times = {"created_us": created_us, "updated_us": created_us, "expires_us": created_us + _ttl_us(row)}
+    return _read({**_UNSET, **row, **times})
+
+
+_NOW = clock.STATEMENT_NOW_US_POSTGRES
+_INSERT = insert(jobs)
+# On Postgres the time comes with the statement that needs it, not by one of its own.
+_INSERT_POSTGRES = (
+    insert(jobs)
+    .values(created_us=_NOW, updated_us=_NOW, expires_us=_NOW + bindparam("ttl_us", type_=BigInteger))
+    .returning(jobs.c.created_us)
+)
+
+
+def _insert(tx: Connection, row: dict[str, Any]) -> int:
+    if tx.dialect.name == "postgresql":
+        return int(tx.execute(_INSERT_POSTGRES, {**row, "ttl_us": _ttl_us(row)}).scalar_one())
+    now = clock.machine_now_us()
+    tx.execute(_INSERT, {**row, "created_us": now, "updated_us": now, "expires_us": now + _ttl_us(row)})
+    return now
+
+
+def _ttl_us(row: dict[str, Any]) -> int:
+    return int(row["ttl_seconds"]) * clock.SECOND_US
 
 
 def get(client_id: str, job_id: str) -> JobRead:
@@ -101,7 +120,7 @@ async def status(client_id: str, job_id: str, wait_seconds: float) -> JobStatusR
     """The state of a job, as soon as it differs from the present one or the time is up."""
     first = _current(client_id, job_id)["status"]
     job = await _wait_for(client_id, job_id, wait_seconds, lambda now: now != first or now in FINISHED)
-    able = database().read(lambda tx: eligible_miners(tx, job["class_id"], job["max_price_atoms"]))
+    able = database().read(lambda tx: eligible_miners(tx, job["class_number"], job["max_price_atoms"]))
     return JobStatusRead(
         id=job_id,
         status=job["status"],

@@ -12,11 +12,11 @@ from coordinator.core.database import Database, take_turn
 _TURN = 0x4149544243
 
 
-def upgrade(url: str) -> None:
+def upgrade(url: str, revision: str = "head") -> None:
     """Runs all missing migrations in one transaction; several callers at once take turns."""
     database = Database(url)
     try:
-        database.write(_upgrade)
+        database.write(lambda tx: _upgrade(tx, revision))
     finally:
         database.engine.dispose()
 
@@ -28,11 +28,11 @@ def alembic_config() -> Config:
     return config
 
 
-def _upgrade(tx: Connection) -> None:
+def _upgrade(tx: Connection, revision: str) -> None:
     take_turn(tx, _TURN)
     if tx.dialect.name == "postgresql":
         # Building an index may take longer than any request may.
         tx.execute(text("SET LOCAL statement_timeout = 0"))
     config = alembic_config()
     config.attributes["connection"] = tx
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, func, select, text, true, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, text, true, update
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
@@ -26,7 +26,7 @@ _MAX_REPORT_CHARACTERS = 16_384
 
 
 class Lookup:
-    """How a caller's miner is read: with `now_us` and more columns beside it, and locked or not.
+    """How a caller's miner is read: these columns with `now_us` beside them, locked or not.
 
     Locked, this miner's calls take turns until the transaction ends. What is read beside the miner may be older than
     the lock: the database reads first and then waits.
@@ -34,16 +34,17 @@ class Lookup:
 
     def __init__(self, *columns: Any, lock: bool) -> None:
         present = clock.PRESENT
-        mine = select(miners, present.c.now_us, *columns).join_from(miners, present, true())
-        mine = mine.where(miners.c.owner_id == bindparam("owner_id"))
+        mine: Select[Any] = select(*_IDENTITY, *columns, present.c.now_us).join_from(miners, present, true())
         if lock:
             mine = mine.with_for_update(of=miners)
         self.named = mine.where(miners.c.id == bindparam("miner_id"))
         # Two are enough to see that a miner must be named; a registered one goes before those that were retired.
-        self.owned = mine.order_by(miners.c.registered.desc()).limit(2)
+        owned = mine.where(miners.c.owner_id == bindparam("owner_id"))
+        self.owned = owned.order_by(miners.c.registered.desc()).limit(2)
 
 
-READ = Lookup(lock=False)
+_IDENTITY = (miners.c.id, miners.c.owner_id, miners.c.registered)
+READ = Lookup(*(column for column in miners.c if column not in _IDENTITY), lock=False)
 _LOCK = Lookup(lock=True)
 
 
@@ -93,10 +94,13 @@ def acting(
         MinerNotFound: the key has no such miner, or it is deregistered.
         MinerIdRequired: no miner was named and the key has several.
     """
+    candidates: list[Row[Any]]
     if miner_id is None:
-        candidates = tx.execute(lookup.owned, {"owner_id": owner_id, **parameters}).all()
+        candidates = list(tx.execute(lookup.owned, {"owner_id": owner_id, **parameters}))
     elif is_id(miner_id):
-        candidates = tx.execute(lookup.named, {"owner_id": owner_id, "miner_id": miner_id, **parameters}).all()
+        # By its id alone: given the owner too, a planner may read all of an owner's miners.
+        named: list[Row[Any]] = list(tx.execute(lookup.named, {"miner_id": miner_id, **parameters}))
+        candidates = [miner for miner in named if miner.owner_id == owner_id]
     else:
         raise MinerNotFound
     if len(candidates) > 1 and candidates[1].registered == candidates[0].registered:
