@@ -3,10 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy import Connection
 
 from coordinator.core.database import database
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.http.app import create_app, lambda_handler
+from coordinator.http.idempotency import Once, Reply
 from coordinator.http.route import Caller, route_for
 from coordinator.jobs import service
 from coordinator.jobs.schemas import JobCreate, JobRead, JobResultRead, JobStatus, JobStatusRead
@@ -24,12 +26,15 @@ class JobsQuery(PageQuery):
     job_type: str | None = None
 
 
-@router.post("", status_code=201)
-async def submit_job(body: JobCreate, client: Caller, request: Request, response: Response) -> JobRead:
+@router.post("", status_code=201, response_model=JobRead)
+async def submit_job(body: JobCreate, client: Caller, request: Request, once: Once) -> Response:
     """Submit a job."""
-    job = database().write(lambda tx: service.submit(tx, client.id, body))
-    response.headers["Location"] = f"{request.scope['root_path']}{router.prefix}/{job.id}"
-    return job
+
+    def reply(tx: Connection) -> Reply:
+        job = service.submit(tx, client.id, body)
+        return Reply(job, headers={"Location": f"{request.scope['root_path']}{router.prefix}/{job.id}"})
+
+    return once.write(reply)
 
 
 @router.get("")

@@ -3,10 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
+from sqlalchemy import Connection
 
 from coordinator.core.database import database
 from coordinator.core.schemas import PageQuery
 from coordinator.http.app import create_app, lambda_handler
+from coordinator.http.idempotency import Once, Reply
 from coordinator.http.route import Caller, route_for
 from coordinator.jobs import leases, queue, results
 from coordinator.jobs.earnings import earnings
@@ -31,12 +33,15 @@ MinerId = Annotated[
 Limit = Annotated[int, Query(ge=1, le=200, description="How many jobs at most; never more than `concurrency`.")]
 
 
-@router.post("/register", status_code=201, responses={200: {"model": MinerRead}})
-async def register(body: MinerRegister, owner: Caller, response: Response) -> MinerRead:
+@router.post("/register", status_code=201, response_model=MinerRead, responses={200: {"model": MinerRead}})
+async def register(body: MinerRegister, owner: Caller, once: Once) -> Response:
     """Register a miner, or register it again: same id, its old leases go back to the queue."""
-    registration = database().write(lambda tx: leases.register(tx, owner.id, body))
-    response.status_code = 201 if registration.created else 200
-    return registration.miner
+
+    def reply(tx: Connection) -> Reply:
+        registration = leases.register(tx, owner.id, body)
+        return Reply(registration.miner, 201 if registration.created else 200)
+
+    return once.write(reply)
 
 
 @router.post("/heartbeat")
@@ -64,14 +69,22 @@ async def report_progress(job_id: str, body: ProgressCreate, owner: Caller, mine
     return database().write(lambda tx: leases.report_progress(tx, owner.id, miner_id, job_id, body))
 
 
-@router.post("/result", status_code=201, responses={200: {"model": ResultRead, "description": "Posted before"}})
-async def post_result(body: ResultCreate, owner: Caller, response: Response, miner_id: MinerId = None) -> ResultRead:
+@router.post(
+    "/result",
+    status_code=201,
+    response_model=ResultRead,
+    responses={200: {"model": ResultRead, "description": "Posted before"}},
+)
+async def post_result(body: ResultCreate, owner: Caller, once: Once, miner_id: MinerId = None) -> Response:
     """Post the result of a job, or why it failed."""
     # Before the first receipt of this environment, so that its key outlives the secret that it comes from.
     publish_signing_key()
-    answered = database().write(lambda tx: results.answer(tx, owner.id, miner_id, body))
-    response.status_code = 200 if answered.repeated else 201
-    return answered.result
+
+    def reply(tx: Connection) -> Reply:
+        answered = results.answer(tx, owner.id, miner_id, body)
+        return Reply(answered.result, 200 if answered.repeated else 201)
+
+    return once.write(reply)
 
 
 @router.post("/deregister")

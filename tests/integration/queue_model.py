@@ -134,7 +134,7 @@ class Queue:
         self._release_all(miner)
 
     def sweep(self) -> dict[str, int]:
-        swept = {"expired_jobs": 0, "expired_leases": 0, "silent_miners": 0}
+        swept = {"expired_jobs": 0, "expired_leases": 0, "silent_miners": 0, "forgotten_answers": 0}
         for job in self.jobs:
             if not job.finished and job.expires <= self.now:
                 self.end_job(job)

@@ -278,7 +278,7 @@ def test_a_miner_that_stays_silent_is_inactive_and_its_leases_return(client: Api
 
     from miner.heartbeats import handler
 
-    assert handler({}, None) == {"expired_jobs": 0, "expired_leases": 0, "silent_miners": 1}
+    assert handler({}, None) == {"expired_jobs": 0, "expired_leases": 0, "silent_miners": 1, "forgotten_answers": 0}
     assert miner.get("/v1/miner/me").json["status"] == "inactive"
     assert client.job(job_id)["status"] == "pending"
     assert miner.poll()[0]["id"] == job_id
@@ -308,10 +308,10 @@ def test_the_schedule_ends_what_the_clock_has_ended(client: Api, miner: Api) -> 
     miner.post("/v1/miner/heartbeat", {"inflight": []})
     from miner.heartbeats import handler
 
-    assert handler({}, None) == {"expired_jobs": 1, "expired_leases": 1, "silent_miners": 0}
+    assert handler({}, None) == {"expired_jobs": 1, "expired_leases": 1, "silent_miners": 0, "forgotten_answers": 0}
     assert client.job(overdue)["error"]["code"] == "EXPIRED"
     assert client.job(leased)["status"] == "pending"
-    assert handler({}, None) == {"expired_jobs": 0, "expired_leases": 0, "silent_miners": 0}
+    assert handler({}, None) == {"expired_jobs": 0, "expired_leases": 0, "silent_miners": 0, "forgotten_answers": 0}
 
 
 def test_registering_again_keeps_the_id_and_returns_the_leases(client: Api, miner: Api) -> None:

@@ -129,7 +129,7 @@ def test_the_built_public_function_serves_health_and_pages(built: Built) -> None
 def test_the_built_schedule_runs(built: Built) -> None:
     [answer] = built.call("HeartbeatsFunction", "miner.heartbeats.handler", {})
 
-    assert set(answer) == {"expired_jobs", "expired_leases", "silent_miners"}
+    assert set(answer) == {"expired_jobs", "expired_leases", "silent_miners", "forgotten_answers"}
 
 
 def test_the_layer_has_byte_code_and_nothing_that_lambda_or_the_migration_brings(built: Built) -> None:

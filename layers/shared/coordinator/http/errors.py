@@ -22,12 +22,18 @@ STATUS_OF = {
     "JOB_CANCELLED": 409,
     "LEASE_LOST": 409,
     "RESULT_CONFLICT": 409,
+    "IDEMPOTENCY_IN_PROGRESS": 409,
     "PAYLOAD_TOO_LARGE": 413,
     "UNSUPPORTED_MEDIA_TYPE": 415,
     "VALIDATION_ERROR": 422,
     "BAD_SIGNATURE": 422,
+    "IDEMPOTENCY_KEY_REUSED": 422,
     "JOB_NOT_READY": 425,
     "NOT_READY": 503,
+}
+_HEADERS_OF = {
+    "UNAUTHORIZED": {"WWW-Authenticate": "ApiKey"},
+    "IDEMPOTENCY_IN_PROGRESS": {"Retry-After": "1"},
 }
 _MESSAGES = {
     404: "There is nothing at this path.",
@@ -60,7 +66,7 @@ def error_response(
 
 async def on_coordinator_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, CoordinatorError)  # noqa: S101  (registered for this class only)
-    headers = {"WWW-Authenticate": "ApiKey"} if error.code == "UNAUTHORIZED" else None
+    headers = _HEADERS_OF.get(error.code)
     return error_response(STATUS_OF[error.code], error.code, error.message, error.details, headers)
 
 

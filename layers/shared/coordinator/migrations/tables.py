@@ -2,6 +2,7 @@
 
 from sqlmodel import SQLModel
 
+import coordinator.idempotency.models
 import coordinator.jobs.models
 import coordinator.miners.models
 import coordinator.receipts.models
