@@ -101,9 +101,10 @@ class _Queue:
         from coordinator.core.config import settings
 
         now = clock.machine_now_us()
-        rows = filling.class_rows(kinds, len(self._numbers) + 1)
+        rows = filling.class_rows(kinds)
         new = [row for row in rows if row["id"] not in self._numbers]
-        self._numbers |= {row["id"]: row["number"] for row in new}
+        for row in new:
+            self._numbers[row["id"]] = row["number"] = len(self._numbers) + 1
         jobs = filling.job_rows(count, kinds, [self._numbers[row["id"]] for row in rows], now)
         filling.fill(settings().database_url, {**({"job_classes": new} if new else {}), "jobs": jobs})
         self.jobs += count

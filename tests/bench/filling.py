@@ -16,7 +16,7 @@ _WEEK_SECONDS = 604_800
 _PRIORITIES = (5,) * 17 + (0, 7, 9)
 
 
-def class_rows(wanted: Sequence[tuple[str, dict[str, Any]]], first_number: int = 1) -> list[Row]:
+def class_rows(wanted: Sequence[tuple[str, dict[str, Any]]]) -> list[Row]:
     """The classes of these job types and constraints."""
     from coordinator.core.canonical import canonical_json, sha256_hex
     from coordinator.jobs.classes import requirements_of
@@ -24,7 +24,7 @@ def class_rows(wanted: Sequence[tuple[str, dict[str, Any]]], first_number: int =
     texts = [canonical_json(requirements_of(job_type, constraints)) for job_type, constraints in wanted]
     return [
         {"id": sha256_hex(text), "requirements": text, "number": number}
-        for number, text in enumerate(texts, first_number)
+        for number, text in enumerate(texts, 1)
     ]
 
 

@@ -141,13 +141,21 @@ def _accept(tx: Connection, held: Row[Any], body: ResultCreate, given: _Answer) 
     if held.ended_us is not None:
         # The miner answers by an older lease while it holds the job again: that newer lease ends with it.
         end_live_attempt(tx, held.id, Outcome.RELEASED, now)
-    outcome = Outcome.FAILED if given.failed else Outcome.COMPLETED
-    end_attempt(tx, held.id, held.attempt, outcome, now, answer_sha256=given.sha256)
     if body.error is not None and given.failed:
+        end_attempt(tx, held.id, held.attempt, Outcome.FAILED, now, answer_sha256=given.sha256)
         return ResultRead(job_id=held.id, status=_fail(tx, held, body.error, now), receipt=None)
     # The miner may have registered again, at a higher price, since it was given the job.
     price_atoms = min(held.price_atoms, held.max_price_atoms)
-    complete_job(tx, held.id, held.miner_id, held.started_us, price_atoms, now)
+    complete_job(
+        tx,
+        held.id,
+        held.attempt,
+        miner_id=held.miner_id,
+        started_us=held.started_us,
+        answer_sha256=given.sha256,
+        price_atoms=price_atoms,
+        now_us=now,
+    )
     units, unit_type = _units(body.metrics or {}, held.started_us, now)
     receipt = receipts.issue(
         tx,
