@@ -62,6 +62,8 @@ class Emulator:
                 date_header=True,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 ws="none",
+                # Who calls is who connects, whatever a header says.
+                proxy_headers=False,
                 h11_max_incomplete_event_size=256 * 1024,
             )
         )

@@ -42,6 +42,16 @@ def test_an_event_has_payload_format_2(emulator: Emulator) -> None:
     assert answer.headers["x-request-id"] == context["requestId"]
 
 
+def test_no_header_changes_where_a_request_came_from(emulator: Emulator) -> None:
+    event = emulator.call(
+        "GET", "/one/x", headers={"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    ).json
+
+    assert event["requestContext"]["http"]["sourceIp"] == "127.0.0.1"
+    assert event["headers"]["x-forwarded-for"] == "203.0.113.9, 127.0.0.1"
+    assert event["headers"]["x-forwarded-proto"] == "http"
+
+
 def test_a_binary_body_is_base64_both_ways(start: Start, project: object) -> None:
     emulator = start("--no-reload")
     data = bytes(range(256))
