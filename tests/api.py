@@ -1,7 +1,10 @@
 """The functions as API Gateway calls them, in this process, over a fresh database of either kind."""
 
 import json
-from dataclasses import dataclass, field
+import sqlite3
+from array import array
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import text
@@ -34,9 +37,13 @@ class Api:
     key: str | None = None
     miner_id: str | None = None
     handlers: dict[str, Any] = field(default_factory=dict, repr=False)
+    address: str = "::1"
 
     def as_(self, key: str | None, miner_id: str | None = None) -> "Api":
-        return Api(key, miner_id, self.handlers)
+        return replace(self, key=key, miner_id=miner_id)
+
+    def from_(self, address: str) -> "Api":
+        return replace(self, address=address)
 
     def get(self, path: str, **options: Any) -> Answer:
         return self.call("GET", path, **options)
@@ -59,7 +66,10 @@ class Api:
             "rawPath": path,
             "rawQueryString": query,
             "headers": sent,
-            "requestContext": {"requestId": "gateway-id", "http": {"method": method, "path": path, "sourceIp": "::1"}},
+            "requestContext": {
+                "requestId": "gateway-id",
+                "http": {"method": method, "path": path, "sourceIp": self.address},
+            },
             "body": raw if raw is not None else None if body is None else json.dumps(body),
             "isBase64Encoded": False,
         }
@@ -99,7 +109,8 @@ class Api:
 
 def forget_process_state() -> None:
     """What a new execution environment would begin with."""
-    from coordinator.core import config, database
+    from coordinator.core import config, database, rates
+    from coordinator.http import limits
     from coordinator.jobs import classes, queue
     from coordinator.receipts import service, signing
     from coordinator.users import keys
@@ -109,6 +120,8 @@ def forget_process_state() -> None:
     for cached in (
         config.settings,
         database.database,
+        rates.rates,
+        limits._limits,
         keys._configured_roles,
         keys._principal,
         signing.receipt_signer,
@@ -135,3 +148,26 @@ def let_pass(seconds: float) -> None:
                 tx.execute(text(f"UPDATE {table.name} SET {shifted}"))
 
     database().write(age)
+    _age_counters(int(seconds * 1_000_000))
+
+
+def _age_counters(us: int) -> None:
+    """The same for the counters of calls, which are in no table that SQLAlchemy knows."""
+    from coordinator.core.database import database
+    from coordinator.core.rates import SqliteRates, rates
+
+    counters = rates()
+    if not isinstance(counters, SqliteRates):
+        times = f"ARRAY(SELECT t - {us} FROM unnest(times_us) WITH ORDINALITY AS u (t, n) ORDER BY n)"
+        change = f"times_us = {times}, began_us = began_us - {us}, asked_us = asked_us - {us}"
+        database().write(lambda tx: tx.execute(text(f"UPDATE rate_counters SET {change}")))
+        return
+    counters.sweep()
+    with closing(sqlite3.connect(counters._path, isolation_level=None)) as connection:
+        for key, packed in connection.execute("SELECT key, log FROM rate_counters").fetchall():
+            log = array("q", packed)
+            for place in range(1 + len(log) // 2):
+                log[place] -= us
+            connection.execute(
+                "UPDATE rate_counters SET newest_us = newest_us - ?, log = ? WHERE key = ?", (us, log.tobytes(), key)
+            )

@@ -5,6 +5,7 @@ from typing import Any
 from coordinator.core import clock
 from coordinator.core.database import database
 from coordinator.core.log import logger
+from coordinator.core.rates import rates
 from coordinator.idempotency.service import forget_old
 from coordinator.jobs.expiry import sweep
 
@@ -28,4 +29,5 @@ def handler(_event: dict[str, Any], _context: Any) -> dict[str, int]:
             break
     if any(totals.values()):
         logger.info("swept", extra=totals)
+    rates().sweep()
     return totals

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from coordinator.core.database import database
 from coordinator.core.errors import NotReady
 from coordinator.http.app import create_app, lambda_handler
-from coordinator.http.route import JsonRoute
+from coordinator.http.route import JsonRoute, PublicRoute
 from coordinator.migrations import HEAD
 from coordinator.receipts.service import published_keys
 
@@ -24,6 +24,7 @@ _ASSETS = Path(fastapi_offline.__file__).with_name("static")
 _ASSET_NAMES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js", "favicon.png"})
 
 router = APIRouter(tags=["public"], route_class=JsonRoute)
+keys = APIRouter(tags=["public"], route_class=PublicRoute)
 pages = APIRouter(include_in_schema=False, route_class=JsonRoute)
 
 
@@ -45,7 +46,7 @@ async def get_readiness() -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get("/.well-known/jwks.json")
+@keys.get("/.well-known/jwks.json")
 async def get_receipt_keys(response: Response) -> dict[str, list[dict[str, str]]]:
     """List the public keys that verify receipts (RFC 7517), past ones included."""
     response.headers["Cache-Control"] = "public, max-age=300"
@@ -93,5 +94,5 @@ def _document() -> dict[str, Any]:
     return document
 
 
-app = create_app(router, pages)
+app = create_app(router, keys, pages)
 handler = lambda_handler(app)

@@ -13,7 +13,7 @@ DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
 def document_text() -> str:
-    document = merged_document(client.app.router, miner.app.router, public.app.router)
+    document = merged_document(client.app.router, miner.app.router, public.app.router, public.app.keys)
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 

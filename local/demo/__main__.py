@@ -5,6 +5,7 @@ Starts an emulator, a model server and two miners, submits prompts as a client, 
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -71,6 +72,8 @@ def _show(folder: Path, children: contextlib.ExitStack) -> None:
 
     console.print("Starting the coordinator and the language model ...")
     volume = folder / "volume"
+    # The progress is looked at more often than a client may.
+    os.environ["RATE_LIMIT_CLIENT"] = "0"
     emulator = start("coordinator", "local", "--port", str(api_port), "--volume", str(volume), "--no-reload", "--quiet")
     model = start("model", "local.demo.model", "--port", str(model_port), "--slots", str(_MINERS))
     _wait_until_ready(f"{api_url}/health/ready", emulator, logs / "coordinator.log")

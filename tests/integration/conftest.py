@@ -13,6 +13,8 @@ def api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     monkeypatch.setenv("MINER_API_KEYS", f"{MINER},{OTHER_MINER}")
     monkeypatch.setenv("ADMIN_API_KEYS", ADMIN)
     monkeypatch.setenv("API_KEYS", BOTH)
+    for group in ("CLIENT", "MINER", "USER"):
+        monkeypatch.setenv(f"RATE_LIMIT_{group}", "0")
     forget_process_state()
     import client.app
     import miner.app

@@ -9,6 +9,7 @@ from coordinator.core.errors import ConfigurationError
 
 DEFAULT_JOB_TYPES = "llm_inference,text_embedding,image_generation,transcription,training,custom"
 _MIN_SECRET_LENGTH = 32
+_MAX_RATE_LIMIT = 1_000_000
 # Secrets that stand in examples and tutorials; whoever deploys one of them has not chosen a secret.
 _EXAMPLE_SECRETS = ("changeme", "change-me", "change_me", "example", "your-secret", "your_secret", "placeholder")
 
@@ -26,6 +27,9 @@ class Settings:
     heartbeat_timeout_seconds: int
     idle_polls_per_second: int
     cors_allow_origins: tuple[str, ...]
+    rate_limit_client: int
+    rate_limit_miner: int
+    rate_limit_user: int
 
 
 @cache
@@ -53,6 +57,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         heartbeat_timeout_seconds=_positive(environment, "HEARTBEAT_TIMEOUT_SECONDS", 90),
         idle_polls_per_second=_positive(environment, "IDLE_POLLS_PER_SECOND", 50),
         cors_allow_origins=_items(environment, "CORS_ALLOW_ORIGINS"),
+        rate_limit_client=_whole(environment, "RATE_LIMIT_CLIENT", 100, 0, _MAX_RATE_LIMIT),
+        rate_limit_miner=_whole(environment, "RATE_LIMIT_MINER", 1000, 0, _MAX_RATE_LIMIT),
+        rate_limit_user=_whole(environment, "RATE_LIMIT_USER", 60, 0, _MAX_RATE_LIMIT),
     )
 
 
@@ -77,10 +84,14 @@ def _items(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
+    # Over a day of lease or heartbeat is a slip of the unit.
+    return _whole(environment, name, default, 1, 86_400)
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
     text = environment.get(name, "").strip()
     if not text:
         return default
-    # Over a day of lease or heartbeat is a slip of the unit.
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 86_400:  # noqa: PLR2004
-        raise ConfigurationError(f"{name} must be a whole number from 1 to 86400, not {text!r}")
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise ConfigurationError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
     return int(text)

@@ -13,6 +13,8 @@ from coordinator.http.errors import error_response, on_unexpected_error
 
 _PRINTABLE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _PREFIX = "/api"
+# Where the list is kept of what else the answer's head must have, whatever becomes of the request.
+_ADDED = "coordinator.headers"
 
 
 class Envelope:
@@ -30,12 +32,13 @@ class Envelope:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id), *scope[_ADDED]]
             elif head:
                 message = {**message, "body": b""}
             await send(message)
 
-        scope = {**scope, "method": "GET" if head else scope["method"], "root_path": _root_path(scope["path"])}
+        method = "GET" if head else scope["method"]
+        scope = {**scope, "method": method, "root_path": _root_path(scope["path"]), _ADDED: []}
         try:
             if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 errors = [{"loc": ["path or query"], "msg": "may not contain NUL", "type": "nul_in_string"}]
@@ -48,6 +51,11 @@ class Envelope:
             if not started:
                 response = await on_unexpected_error(Request(scope), Exception())
                 await response(scope, receive, send_enveloped)
+
+
+def add_header(request: Request, name: str, value: str) -> None:
+    """Gives the answer a header, also where it becomes an error."""
+    request.scope[_ADDED].append((name.encode(), value.encode()))
 
 
 def _root_path(path: str) -> str:

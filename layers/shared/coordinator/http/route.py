@@ -1,4 +1,4 @@
-"""What every route does before its function runs: who calls, is the body sound JSON."""
+"""What every route does before its function runs: who calls and how often, is the body sound JSON."""
 
 import math
 from collections.abc import Callable, Coroutine
@@ -9,11 +9,16 @@ from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from coordinator.core.errors import Forbidden, Unauthorized
 from coordinator.http.errors import PayloadTooLarge, UnsupportedMediaType
+from coordinator.http.limits import Group, count_call
 from coordinator.users.keys import Principal, Role, authenticate
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
+
+# Administrators are few, and must get through when it matters.
+_GROUP_OF = {Role.CLIENT: Group.CLIENT, Role.MINER: Group.MINER, Role.ADMIN: None}
 
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -38,11 +43,12 @@ class JsonRoute(APIRoute):
         return handle
 
     def authenticate(self, request: Request) -> None:
-        """Anyone may call."""
+        """Anyone may call, as often as they like."""
 
 
 def route_for(role: Role) -> type[JsonRoute]:
     """A route that only keys with this role may call; the key is checked before the body is looked at."""
+    group = _GROUP_OF[role]
 
     class RoleRoute(JsonRoute):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -50,9 +56,23 @@ def route_for(role: Role) -> type[JsonRoute]:
             self.openapi_extra = {"security": [{"ApiKey": []}]}
 
         def authenticate(self, request: Request) -> None:
-            request.state.principal = authenticate(request.headers.get("x-api-key"), role)
+            try:
+                principal = authenticate(request.headers.get("x-api-key"), role)
+            except (Unauthorized, Forbidden):
+                # By address, so that nobody tries many keys; one that is known is still served from there.
+                count_call(request, group or Group.USER, None)
+                raise
+            count_call(request, group, principal.id)
+            request.state.principal = principal
 
     return RoleRoute
+
+
+class PublicRoute(JsonRoute):
+    """A route that anyone may call, but nobody too often."""
+
+    def authenticate(self, request: Request) -> None:
+        count_call(request, Group.USER, None)
 
 
 async def _principal(request: Request) -> Principal:
