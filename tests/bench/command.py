@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.bench import breakdown, claims, cycles, fairness, idle, report, rivals
+from tests.bench import breakdown, claims, cycles, fairness, idle, limits, report, rivals
 from tests.bench.databases import POSTGRES, SQLITE, databases, kinds_here
 
 _BENCHES = {
@@ -13,6 +13,7 @@ _BENCHES = {
     "claims": claims,
     "fairness": fairness,
     "idle": idle,
+    "limits": limits,
     "rivals": rivals,
 }
 
@@ -44,7 +45,7 @@ def main() -> int:
 
 _SIZES = {
     "jobs": (int, "cycles, breakdown, rivals: in each round; claims: in the longest queue"),
-    "rounds": (int, "cycles, rivals: medians are shown; claims: polls of each case"),
+    "rounds": (int, "cycles, rivals: medians are shown; claims: polls of each case; limits: calls of each"),
     "seconds": (float, "fairness, idle, rivals: how long each measurement takes"),
     "clients": (int, "cycles, fairness, rivals"),
     "miners": (int, "cycles, idle"),

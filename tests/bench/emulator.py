@@ -34,7 +34,7 @@ def variables(database_url: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def emulator(database_url: str) -> Iterator[Emulator]:
+def emulator(database_url: str, **more: str) -> Iterator[Emulator]:
     with tempfile.TemporaryDirectory(prefix="bench-volume-") as name, socket.socket() as free:
         volume = Path(name)
         free.bind(("127.0.0.1", 0))
@@ -43,7 +43,11 @@ def emulator(database_url: str) -> Iterator[Emulator]:
         with (volume / "log").open("wb") as log:
             command = (sys.executable, "-m", "local", "--port", str(port), "--volume", name, "--no-reload", "--quiet")
             process = subprocess.Popen(
-                command, env={**os.environ, **variables(database_url)}, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                command,
+                env={**os.environ, **variables(database_url), **more},
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         try:
             _wait_until_ready(process, port, volume / "log")
