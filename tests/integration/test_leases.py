@@ -1,5 +1,6 @@
 """Leases: one holder at a time, kept by heartbeats, given back on every way out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -242,6 +243,19 @@ def test_progress_by_a_stale_lease_is_refused(api: Api, client: Api, miner: Api)
     other.poll()
 
     answer = miner.post(f"/v1/miner/jobs/{job_id}/progress", {"lease_token": stale["lease_token"], "percent": 1})
+
+    assert (answer.status, answer.error) == (409, "LEASE_LOST")
+
+
+@pytest.mark.parametrize("change", [lambda token: token[:-1], lambda token: token + "0", lambda token: "é" * 32])
+def test_progress_by_a_token_that_is_not_quite_the_leases_is_refused(
+    client: Api, miner: Api, change: Callable[[str], str]
+) -> None:
+    job_id = client.submit()["id"]
+    miner.register()
+    token = change(miner.poll()[0]["lease_token"])
+
+    answer = miner.post(f"/v1/miner/jobs/{job_id}/progress", {"lease_token": token, "percent": 1})
 
     assert (answer.status, answer.error) == (409, "LEASE_LOST")
 
