@@ -122,7 +122,7 @@ def forget_process_state() -> None:
         database.database,
         rates.rates,
         limits._limits,
-        keys._configured_roles,
+        keys._configured_keys,
         keys._principal,
         signing.receipt_signer,
         service.publish_signing_key,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from coordinator.core.errors import ConfigurationError
 
@@ -14,13 +15,22 @@ _MAX_RATE_LIMIT = 1_000_000
 _EXAMPLE_SECRETS = ("changeme", "change-me", "change_me", "example", "your-secret", "your_secret", "placeholder")
 
 
+class ConfiguredKey(NamedTuple):
+    """An API key, with the name of its owner if it has one: keys of one name are one principal."""
+
+    name: str | None
+    key: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     database_url: str
     secret_key: str
-    client_api_keys: frozenset[str]
-    miner_api_keys: frozenset[str]
-    admin_api_keys: frozenset[str]
+    # What SECRET_KEY was before, newest first.
+    secret_key_previous: tuple[str, ...]
+    client_api_keys: tuple[ConfiguredKey, ...]
+    miner_api_keys: tuple[ConfiguredKey, ...]
+    admin_api_keys: tuple[ConfiguredKey, ...]
     job_types: tuple[str, ...]
     lease_seconds: int
     heartbeat_interval_seconds: int
@@ -44,13 +54,17 @@ def settings() -> Settings:
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Reads and checks all variables; an empty one counts as not set, as CloudFormation can't leave one out."""
-    shared_keys = _items(environment, "API_KEYS")
+    shared_keys, client_keys, miner_keys, admin_keys = (
+        _keys(environment, name) for name in ("API_KEYS", "CLIENT_API_KEYS", "MINER_API_KEYS", "ADMIN_API_KEYS")
+    )
+    _require_one_name_each(shared_keys + client_keys + miner_keys + admin_keys)
     return Settings(
         database_url=_required(environment, "DATABASE_URL"),
         secret_key=_secret(environment),
-        client_api_keys=frozenset(shared_keys + _items(environment, "CLIENT_API_KEYS")),
-        miner_api_keys=frozenset(shared_keys + _items(environment, "MINER_API_KEYS")),
-        admin_api_keys=frozenset(_items(environment, "ADMIN_API_KEYS")),
+        secret_key_previous=_items(environment, "SECRET_KEY_PREVIOUS"),
+        client_api_keys=shared_keys + client_keys,
+        miner_api_keys=shared_keys + miner_keys,
+        admin_api_keys=admin_keys,
         job_types=_items(environment, "JOB_TYPES") or tuple(DEFAULT_JOB_TYPES.split(",")),
         lease_seconds=_positive(environment, "LEASE_SECONDS", 60),
         heartbeat_interval_seconds=_positive(environment, "HEARTBEAT_INTERVAL_SECONDS", 30),
@@ -77,6 +91,22 @@ def _secret(environment: Mapping[str, str]) -> str:
     if any(example in secret.lower() for example in _EXAMPLE_SECRETS):
         raise ConfigurationError("SECRET_KEY is a known example; make one of your own")
     return secret
+
+
+def _keys(environment: Mapping[str, str], variable: str) -> tuple[ConfiguredKey, ...]:
+    """Items are `key` or `name=key`; the padding of base64 at the end of a key is part of it."""
+    split = [(item, *item.partition("=")) for item in _items(environment, variable)]
+    return tuple(
+        ConfiguredKey(name, key) if name and key.strip("=") else ConfiguredKey(None, item)
+        for item, name, _, key in split
+    )
+
+
+def _require_one_name_each(keys: tuple[ConfiguredKey, ...]) -> None:
+    names: dict[str, str | None] = {}
+    for name, key in keys:
+        if names.setdefault(key, name) != name:
+            raise ConfigurationError(f"one API key has two names: {name or 'none'} and {names[key] or 'none'}")
 
 
 def _items(environment: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from coordinator.core import clock
 from coordinator.core.columns import table_of
-from coordinator.core.config import settings
+from coordinator.core.config import ConfiguredKey, settings
 from coordinator.core.database import database, insert_new
 from coordinator.core.errors import Forbidden, Unauthorized
 from coordinator.core.ids import new_id
@@ -32,6 +32,14 @@ class Principal:
     id: str
 
 
+@dataclass(frozen=True)
+class _Owner:
+    """Whom a configured key belongs to: the digest that leads to the id, and those that did before."""
+
+    digest: str
+    former: tuple[str, ...]
+
+
 def authenticate(key: str | None, role: Role) -> Principal:
     """Tells who calls.
 
@@ -41,43 +49,73 @@ def authenticate(key: str | None, role: Role) -> Principal:
     """
     if not key:
         raise Unauthorized("Send an API key in the header X-Api-Key.")
-    digest = _digest(key)
-    roles = _configured_roles().get(digest)
-    if roles is None:
+    owner_and_roles = _configured_keys().get(_digest_of_key(settings().secret_key, key))
+    if owner_and_roles is None:
         raise Unauthorized("This API key is not known.")
+    owner, roles = owner_and_roles
     if role not in roles:
         raise Forbidden(f"This API key has no {role} role.")
-    return _principal(digest)
+    return _principal(owner)
 
 
-def _digest(key: str) -> str:
-    secret = settings().secret_key.encode()
-    return hmac.new(secret, b"api-key:" + key.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+def _digest_of_key(secret: str, key: str) -> str:
+    return _digest(secret, "api-key:" + key)
+
+
+def _digest_of_name(secret: str, name: str) -> str:
+    return _digest(secret, "api-key-name:" + name)
+
+
+def _digest(secret: str, text: str) -> str:
+    return hmac.new(secret.encode(), text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
 
 @cache
-def _configured_roles() -> dict[str, frozenset[Role]]:
+def _configured_keys() -> dict[str, tuple[_Owner, frozenset[Role]]]:
     """Looked up by digest, so that no comparison takes longer the more of a key was guessed."""
     by_role = {
         Role.CLIENT: settings().client_api_keys,
         Role.MINER: settings().miner_api_keys,
         Role.ADMIN: settings().admin_api_keys,
     }
-    every_key = frozenset().union(*by_role.values())
-    return {_digest(key): frozenset(role for role, keys in by_role.items() if key in keys) for key in every_key}
+    # In the order of the variables; a set would forget it.
+    every_key = tuple(dict.fromkeys(key for keys in by_role.values() for key in keys))
+    return {
+        _digest_of_key(settings().secret_key, key.key): (
+            _owner(key, every_key),
+            frozenset(role for role, keys in by_role.items() if key in keys),
+        )
+        for key in every_key
+    }
+
+
+def _owner(key: ConfiguredKey, every_key: tuple[ConfiguredKey, ...]) -> _Owner:
+    secrets = (settings().secret_key, *settings().secret_key_previous)
+    if key.name is None:
+        digests = [_digest_of_key(secret, key.key) for secret in secrets]
+    else:
+        # A name takes over what its keys own, if one of them was used before it had the name.
+        namesakes = [other.key for other in every_key if other.name == key.name]
+        digests = [_digest_of_name(secret, key.name) for secret in secrets]
+        digests += [_digest_of_key(secret, other) for other in namesakes for secret in secrets]
+    return _Owner(digests[0], tuple(digests[1:]))
 
 
 @cache
-def _principal(digest: str) -> Principal:
-    found = database().read(lambda tx: _find(tx, digest))
-    return Principal(found or database().write(lambda tx: _add(tx, digest)))
+def _principal(owner: _Owner) -> Principal:
+    found = database().read(lambda tx: _find(tx, owner.digest))
+    return Principal(found or database().write(lambda tx: _add(tx, owner)))
 
 
 def _find(tx: Connection, digest: str) -> str | None:
     return tx.scalar(select(_keys.c.id).where(_keys.c.digest == digest))
 
 
-def _add(tx: Connection, digest: str) -> str:
-    """Keeps the id of the first of several processes that meet the key at the same time."""
-    insert_new(tx, _keys, {"id": new_id(), "digest": digest, "created_us": clock.now_us(tx)})
-    return str(_find(tx, digest))
+def _add(tx: Connection, owner: _Owner) -> str:
+    """Keeps the id of the first of several processes that meet the owner at the same time.
+
+    Former digests go on leading to the same id, for processes that still have the former secret.
+    """
+    known = next(filter(None, (_find(tx, digest) for digest in owner.former)), None)
+    insert_new(tx, _keys, {"id": known or new_id(), "digest": owner.digest, "created_us": clock.now_us(tx)})
+    return str(_find(tx, owner.digest))
