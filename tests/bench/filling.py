@@ -22,10 +22,7 @@ def class_rows(wanted: Sequence[tuple[str, dict[str, Any]]]) -> list[Row]:
     from coordinator.jobs.classes import requirements_of
 
     texts = [canonical_json(requirements_of(job_type, constraints)) for job_type, constraints in wanted]
-    return [
-        {"id": sha256_hex(text), "requirements": text, "number": number}
-        for number, text in enumerate(texts, 1)
-    ]
+    return [{"id": sha256_hex(text), "requirements": text, "number": number} for number, text in enumerate(texts, 1)]
 
 
 def job_rows(

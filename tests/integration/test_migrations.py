@@ -82,10 +82,10 @@ def test_the_migrations_make_what_the_models_declare(empty_database_url: str) ->
     engine = create_engine(empty_database_url)
 
     with engine.connect() as connection:
-        # Of an index with expressions Alembic can't tell on SQLite what it is made of.
-        options = {"include_name": lambda name, kind, _: kind != "index" or name != "jobs_queue"}
-        context = MigrationContext.configure(connection, opts=options if connection.dialect.name == "sqlite" else {})
-        differences = compare_metadata(context, tables.metadata)
+        # Of an index with expressions Alembic can't tell on SQLite what it is made of; the counters are no model's.
+        passed_over = {("table", "rate_counters"), ("index", "jobs_queue" if "sqlite" in empty_database_url else "")}
+        options = {"include_name": lambda name, kind, _: (kind, name) not in passed_over}
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata)
 
     engine.dispose()
     assert differences == []
