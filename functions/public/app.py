@@ -16,6 +16,7 @@ from coordinator.core.database import database
 from coordinator.core.errors import NotReady
 from coordinator.http.app import create_app, lambda_handler
 from coordinator.http.route import JsonRoute, PublicRoute
+from coordinator.http.security import page_policy
 from coordinator.migrations import HEAD
 from coordinator.receipts.service import published_keys
 
@@ -61,24 +62,26 @@ async def get_openapi(request: Request) -> Response:
 
 @pages.get("/docs")
 async def get_swagger_ui() -> HTMLResponse:
-    return get_swagger_ui_html(
+    page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title="AITBC coordinator: API",
         swagger_js_url="docs/assets/swagger-ui-bundle.js",
         swagger_css_url="docs/assets/swagger-ui.css",
         swagger_favicon_url="docs/assets/favicon.png",
     )
+    return _secured(page)
 
 
 @pages.get("/redoc")
 async def get_redoc() -> HTMLResponse:
-    return get_redoc_html(
+    page = get_redoc_html(
         openapi_url="openapi.json",
         title="AITBC coordinator: API",
         redoc_js_url="docs/assets/redoc.standalone.js",
         redoc_favicon_url="docs/assets/favicon.png",
         with_google_fonts=False,
     )
+    return _secured(page)
 
 
 @pages.get("/docs/assets/{name}")
@@ -86,6 +89,11 @@ async def get_asset(name: str) -> FileResponse:
     if name not in _ASSET_NAMES:
         raise HTTPException(404)
     return FileResponse(_ASSETS / name, headers={"Cache-Control": "public, max-age=86400"})
+
+
+def _secured(page: HTMLResponse) -> HTMLResponse:
+    page.headers["Content-Security-Policy"] = page_policy(bytes(page.body).decode())
+    return page
 
 
 @cache

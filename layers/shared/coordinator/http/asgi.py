@@ -1,4 +1,4 @@
-"""Around every request, whatever becomes of it: its id, the last resort for errors, HEAD as GET without a body."""
+"""Around every request, whatever becomes of it: its id, security headers, the last resort for errors, HEAD."""
 
 import re
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.core.log import logger
 from coordinator.http.errors import error_response, on_unexpected_error
+from coordinator.http.security import security_headers
 
 _PRINTABLE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _PREFIX = "/api"
@@ -32,7 +33,8 @@ class Envelope:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id), *scope[_ADDED]]
+                secured = security_headers(message["headers"], scope["scheme"])
+                message["headers"] = [*message["headers"], *secured, (b"x-request-id", request_id), *scope[_ADDED]]
             elif head:
                 message = {**message, "body": b""}
             await send(message)
