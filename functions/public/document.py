@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import admin.app
 import client.app
 import miner.app
 import public.app
@@ -13,7 +14,9 @@ DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
 def document_text() -> str:
-    document = merged_document(client.app.router, miner.app.router, public.app.router, public.app.keys)
+    document = merged_document(
+        client.app.router, miner.app.router, admin.app.router, public.app.router, public.app.keys
+    )
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 

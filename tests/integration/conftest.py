@@ -16,13 +16,13 @@ def api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     for group in ("CLIENT", "MINER", "USER"):
         monkeypatch.setenv(f"RATE_LIMIT_{group}", "0")
     forget_process_state()
+    import admin.app
     import client.app
     import miner.app
     import public.app
 
-    yield Api(
-        handlers={module.__name__.split(".")[0]: module.handler for module in (client.app, miner.app, public.app)}
-    )
+    modules = (client.app, miner.app, admin.app, public.app)
+    yield Api(handlers={module.__name__.split(".")[0]: module.handler for module in modules})
     forget_process_state()
 
 
@@ -34,3 +34,8 @@ def client(api: Api) -> Api:
 @pytest.fixture
 def miner(api: Api) -> Api:
     return api.as_(MINER)
+
+
+@pytest.fixture
+def admin(api: Api) -> Api:
+    return api.as_(ADMIN)

@@ -148,7 +148,7 @@ def test_every_function_fits_into_lambda(built: Built) -> None:
         if resource["Type"] == "AWS::Serverless::Function"
     ]
 
-    assert len(functions) == 5
+    assert len(functions) == 6
     for name in functions:
         assert _size(built.folder / name) + _size(built.layer) < _MAX_UNZIPPED_BYTES
 

@@ -20,13 +20,13 @@ class JobNotReady(CoordinatorError):
 
 
 class JobFinished(CoordinatorError):
-    """The job is finished and can't be cancelled."""
+    """The job is finished."""
 
     code = "JOB_FINISHED"
 
 
 class JobCancelled(CoordinatorError):
-    """The client has cancelled the job."""
+    """The job was cancelled."""
 
     code = "JOB_CANCELLED"
 

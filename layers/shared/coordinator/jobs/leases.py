@@ -45,7 +45,9 @@ def heartbeat(tx: Connection, owner_id: str, miner_id: str | None, body: Heartbe
     mine = (attempts.c.miner_id == miner.id) & text(HELD)
     working_on = mine & attempts.c.job_id.in_(body.inflight) if isinstance(body.inflight, list) else mine
     _renew(tx, working_on, now)
-    leases = tx.execute(select(attempts).where(mine).order_by(attempts.c.started_us, attempts.c.job_id))
+    leases = tx.execute(select(attempts).where(mine).order_by(attempts.c.started_us, attempts.c.job_id)).all()
+    # A cancelled job may have been requeued and be this miner's again.
+    held = {lease.job_id for lease in leases}
     return HeartbeatRead(
         status="active",
         server_time=clock.rfc3339(now),
@@ -58,7 +60,7 @@ def heartbeat(tx: Connection, owner_id: str, miner_id: str | None, body: Heartbe
             )
             for lease in leases
         ],
-        cancelled_jobs=_recently_cancelled(tx, miner.id, now),
+        cancelled_jobs=[job_id for job_id in _recently_cancelled(tx, miner.id, now) if job_id not in held],
     )
 
 

@@ -10,8 +10,11 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, text, update
 
 from coordinator.core.clock import NowUs
 from coordinator.core.columns import table_of
+from coordinator.jobs.errors import JobFinished
 from coordinator.jobs.models import HELD, LIVE, Attempt, Job
-from coordinator.jobs.schemas import JobStatus
+from coordinator.jobs.schemas import FINISHED, JobStatus
+
+CANCELLED = "CANCELLED"
 
 jobs = table_of(Job)
 attempts = table_of(Attempt)
@@ -45,7 +48,7 @@ class Outcome(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     EXPIRED = "expired"
-    # Given back: the miner registered again, deregistered or fell silent.
+    # Given back: the miner registered again, deregistered or fell silent, or an operator took it away.
     RELEASED = "released"
     CANCELLED = "cancelled"
 
@@ -86,6 +89,34 @@ def fail_job(tx: Connection, job_id: str, code: str, message: str, now_us: int) 
         "updated_us": now_us,
     }
     tx.execute(_THIS_JOB, {"this_job": job_id, **failed})
+
+
+def cancel_job(tx: Connection, job: Row[Any], message: str) -> bool:
+    """Fails a job that is not finished; False if it was cancelled before, then it stays as it is.
+
+    Raises:
+        JobFinished: it is finished, and not by having been cancelled.
+    """
+    if job.error_code == CANCELLED:
+        return False
+    if job.status in FINISHED:
+        raise JobFinished("The job is finished and can't be cancelled.", status=job.status)
+    end_live_attempt(tx, job.id, Outcome.CANCELLED, job.now_us)
+    fail_job(tx, job.id, CANCELLED, message, job.now_us)
+    return True
+
+
+def requeue_job(tx: Connection, job: Row[Any], expires_us: int) -> None:
+    """Puts a job that is not completed back into the queue; if its attempts are used up, it gets one more."""
+    end_live_attempt(tx, job.id, Outcome.RELEASED, job.now_us)
+    unset = dict.fromkeys(("miner_id", "started_us", "completed_us", "error_code", "error_message"))
+    back = {
+        "status": JobStatus.PENDING,
+        "max_attempts": max(job.max_attempts, job.attempts + 1),
+        "expires_us": expires_us,
+        "updated_us": job.now_us,
+    }
+    tx.execute(_THIS_JOB, {"this_job": job.id, **unset, **back})
 
 
 def complete_job(

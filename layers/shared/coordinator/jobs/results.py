@@ -27,6 +27,7 @@ from coordinator.jobs.lifecycle import (
 )
 from coordinator.jobs.schemas import FINISHED, JobStatus, ResultCreate, ResultRead
 from coordinator.miners import service as miners_service
+from coordinator.miners.errors import MinerDisabled
 from coordinator.miners.service import miners
 from coordinator.receipts import service as receipts
 from coordinator.receipts.service import Statement
@@ -75,7 +76,7 @@ _HELD: Select[Any] = (
         *(attempts.c[name] for name in ("attempt", "lease_token", "ended_us", "outcome", "answer_sha256")),
         attempts.c.miner_id,
         attempts.c.started_us,
-        *(miners.c[name] for name in ("owner_id", "address", "price_atoms", "public_key")),
+        *(miners.c[name] for name in ("owner_id", "address", "price_atoms", "public_key", "disabled")),
         clock.NowUs().label("now_us"),
     )
     .join(attempts, attempts.c.job_id == jobs.c.id)
@@ -96,6 +97,8 @@ def _lock_held(tx: Connection, owner_id: str, miner_id: str | None, body: Result
     if not mine:
         miners_service.acting(tx, owner_id, miner_id, registered=False, lookup=miners_service.READ)
         raise JobNotFound
+    if mine[0].disabled:
+        raise MinerDisabled
     for held in mine:
         if is_meant(held, body.lease_token):
             return held

@@ -99,6 +99,19 @@ class JobResultRead(BaseModel):
     error: JobError | None
 
 
+class JobCounts(BaseModel):
+    pending: int
+    running: int
+    completed: int
+    failed: int
+
+
+class JobStatistics(BaseModel):
+    jobs: JobCounts
+    oldest_pending_seconds: float | None
+    average_job_seconds: float | None = Field(description="From lease to result, over the latest 1000 completed jobs.")
+
+
 class Assignment(BaseModel):
     """A job leased to this miner; the lease token comes back with progress and result."""
 

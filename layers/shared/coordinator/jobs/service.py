@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, RowMapping, Select, and_, bindparam, insert, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, RowMapping, Select, and_, bindparam, insert, select
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
@@ -18,9 +18,9 @@ from coordinator.core.money import format_aitbc
 from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.jobs.classes import eligible_miners, ensure_class, requirements_of
-from coordinator.jobs.errors import InvalidJobType, JobFinished, JobNotFound, JobNotReady
+from coordinator.jobs.errors import InvalidJobType, JobNotFound, JobNotReady
 from coordinator.jobs.expiry import end_overdue, is_overdue
-from coordinator.jobs.lifecycle import Outcome, attempts, end_live_attempt, fail_job, jobs, lock_job
+from coordinator.jobs.lifecycle import attempts, cancel_job, jobs, lock_job
 from coordinator.jobs.schemas import (
     FINISHED,
     JobCreate,
@@ -34,7 +34,6 @@ from coordinator.jobs.schemas import (
 from coordinator.receipts import service as receipts
 from coordinator.receipts.schemas import ReceiptRead
 
-_CANCELLED = "CANCELLED"
 _FIRST_LOOK_SECONDS = 0.05
 _LONGEST_LOOK_SECONDS = 1.0
 
@@ -107,13 +106,23 @@ def page(
     tx: Connection, client_id: str, query: PageQuery, status: JobStatus | None, job_type: str | None
 ) -> Page[JobRead]:
     """A client's jobs, newest first."""
-    mine = _WITH_ATTEMPT.where(jobs.c.client_id == client_id)
+    mine = [jobs.c.client_id == client_id]
     if status is not None:
-        mine = mine.where(jobs.c.status == status)
+        mine.append(jobs.c.status == status)
     if job_type is not None:
-        mine = mine.where(jobs.c.job_type == job_type)
-    rows, next_cursor = fetch_page(tx, mine, jobs.c.id, query)
+        mine.append(jobs.c.job_type == job_type)
+    return page_where(tx, query, *mine)
+
+
+def page_where(tx: Connection, query: PageQuery, *conditions: ColumnElement[bool]) -> Page[JobRead]:
+    """The jobs that meet all conditions, newest first."""
+    rows, next_cursor = fetch_page(tx, _WITH_ATTEMPT.where(*conditions), jobs.c.id, query)
     return Page(items=[_read(row) for row in rows], next_cursor=next_cursor)
+
+
+def read_job(tx: Connection, job_id: str) -> JobRead:
+    """A job that exists, as this transaction sees it."""
+    return _read(tx.execute(_WITH_ATTEMPT.where(jobs.c.id == job_id)).mappings().one())
 
 
 async def status(client_id: str, job_id: str, wait_seconds: float) -> JobStatusRead:
@@ -168,12 +177,8 @@ def cancel(tx: Connection, client_id: str, job_id: str) -> JobRead:
     job = lock_job(tx, job_id) if is_id(job_id) else None
     if job is None or job.client_id != client_id:
         raise JobNotFound
-    if job.status in FINISHED and job.error_code != _CANCELLED:
-        raise JobFinished(status=job.status)
-    if job.error_code != _CANCELLED:
-        end_live_attempt(tx, job_id, Outcome.CANCELLED, job.now_us)
-        fail_job(tx, job_id, _CANCELLED, "The client cancelled the job.", job.now_us)
-    return _read(tx.execute(_WITH_ATTEMPT.where(jobs.c.id == job_id)).mappings().one())
+    cancel_job(tx, job, "The client cancelled the job.")
+    return read_job(tx, job_id)
 
 
 # A job with the attempt that is running, or ran last.

@@ -2,7 +2,9 @@
 
 from sqlmodel import SQLModel
 
+import coordinator.audit.models
 import coordinator.idempotency.models
+import coordinator.jobs.indexes
 import coordinator.jobs.models
 import coordinator.miners.models
 import coordinator.receipts.models

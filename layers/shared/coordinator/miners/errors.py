@@ -1,4 +1,4 @@
-from coordinator.core.errors import CoordinatorError
+from coordinator.core.errors import CoordinatorError, Forbidden
 
 
 class MinerNotFound(CoordinatorError):
@@ -11,3 +11,7 @@ class MinerIdRequired(CoordinatorError):
     """This key runs several miners; name one in the header X-Miner-Id."""
 
     code = "MINER_ID_REQUIRED"
+
+
+class MinerDisabled(Forbidden):
+    """The operator has disabled this miner."""

@@ -1,4 +1,4 @@
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Boolean, Column, UniqueConstraint, false
 from sqlmodel import BigInteger, Field, SQLModel, Text
 
 from coordinator.core.columns import digest_column, id_column, partial_index
@@ -36,6 +36,8 @@ class Miner(SQLModel, table=True):
     status: str
     # False after deregistering, until the miner registers again.
     registered: bool
+    # By the operator, until he enables it again; whoever adds a miner need not name it.
+    disabled: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
     # What the last heartbeat said of the machine, for operators.
     report: str = Field(sa_type=Text)
     last_heartbeat_us: int = Field(sa_type=BigInteger)

@@ -51,6 +51,9 @@ class MinerRegister(RequestBody):
     name: str | None = Field(default=None, max_length=200)
 
 
+MinerStatus = Literal["active", "inactive"]
+
+
 class MinerRead(BaseModel):
     id: str
     address: str
@@ -61,12 +64,25 @@ class MinerRead(BaseModel):
     price: str
     concurrency: int
     name: str | None
-    status: Literal["active", "inactive"]
+    status: MinerStatus
     last_heartbeat: Timestamp
     created_at: Timestamp
     heartbeat_interval_seconds: int
     heartbeat_timeout_seconds: int
     lease_seconds: int
+
+
+class MinerOperatorRead(MinerRead):
+    """A miner as operators see it."""
+
+    owner_id: str = Field(description="Which miner key registered it, by the id that stands for it.")
+    disabled: bool
+    report: dict[str, Any] = Field(description="What its last heartbeat said.")
+
+
+class MinerCounts(BaseModel):
+    active: int
+    inactive: int
 
 
 class Heartbeat(RequestBody):

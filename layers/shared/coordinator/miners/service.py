@@ -13,7 +13,7 @@ from coordinator.core.database import insert_new
 from coordinator.core.errors import InvalidInput
 from coordinator.core.ids import is_id, new_id
 from coordinator.core.money import format_aitbc
-from coordinator.miners.errors import MinerIdRequired, MinerNotFound
+from coordinator.miners.errors import MinerDisabled, MinerIdRequired, MinerNotFound
 from coordinator.miners.models import IS_ACTIVE, Miner
 from coordinator.miners.schemas import Heartbeat, MinerRead, MinerRegister
 
@@ -43,9 +43,12 @@ class Lookup:
         self.owned = owned.order_by(miners.c.registered.desc()).limit(2)
 
 
-_IDENTITY = (miners.c.id, miners.c.owner_id, miners.c.registered)
+_IDENTITY = (miners.c.id, miners.c.owner_id, miners.c.registered, miners.c.disabled)
 READ = Lookup(*(column for column in miners.c if column not in _IDENTITY), lock=False)
 _LOCK = Lookup(lock=True)
+_DISABLED_THERE = select(miners.c.id).where(
+    miners.c.owner_id == bindparam("owner_id"), miners.c.address == bindparam("address"), miners.c.disabled
+)
 
 
 class Registration(NamedTuple):
@@ -54,19 +57,27 @@ class Registration(NamedTuple):
 
 
 def register(tx: Connection, owner_id: str, body: MinerRegister) -> Registration:
-    """Adds a miner, or updates the one that the same key registered at the same address and endpoint."""
+    """Adds a miner, or updates the one that the same key registered at the same address and endpoint.
+
+    Raises:
+        MinerDisabled: the operator has disabled it, or another one at this address, whose place it would take.
+    """
     now = clock.now_us(tx)
     values = _registered_values(body, now)
     key = {"owner_id": owner_id, "address": body.address, "endpoint": body.endpoint or ""}
     this = select(miners).filter_by(**key).with_for_update()
     known = tx.execute(this).first()
     if known is None:
+        if tx.execute(_DISABLED_THERE, {"owner_id": owner_id, "address": body.address}).first():
+            raise MinerDisabled
         first = {"id": new_id(), "created_us": now, "last_assigned_us": now, "report": "{}", **key, **values}
         # Of two first registrations at once the second waits here, then updates what the first has added.
         insert_new(tx, miners, first)
         known = tx.execute(this).one()
         if known.id == first["id"]:
             return Registration(read(known), created=True)
+    if known.disabled:
+        raise MinerDisabled
     tx.execute(update(miners).where(miners.c.id == known.id).values(values))
     return Registration(read(tx.execute(this).one()), created=False)
 
@@ -93,6 +104,7 @@ def acting(
     Raises:
         MinerNotFound: the key has no such miner, or it is deregistered.
         MinerIdRequired: no miner was named and the key has several.
+        MinerDisabled: the operator has disabled it.
     """
     candidates: list[Row[Any]]
     if miner_id is None:
@@ -107,6 +119,8 @@ def acting(
         raise MinerIdRequired
     if not candidates or (registered and not candidates[0].registered):
         raise MinerNotFound
+    if candidates[0].disabled:
+        raise MinerDisabled
     return candidates[0]
 
 
@@ -178,7 +192,7 @@ def profile_of(miner: Row[Any]) -> dict[str, Any]:
     }
 
 
-def read(miner: Row[Any]) -> MinerRead:
+def read(miner: Any) -> MinerRead:
     return MinerRead(
         id=miner.id,
         address=miner.address,

@@ -8,7 +8,7 @@ class Receipt(SQLModel, table=True):
     """The signed statement of a completed job; exactly one a job."""
 
     __tablename__ = "receipts"
-    __table_args__ = (Index("receipts_of_miner", "miner_id", "id"),)
+    __table_args__ = (Index("receipts_of_miner", "miner_id", "id"), Index("receipts_of_client", "client_id", "id"))
 
     id: str = Field(sa_column=id_column(primary_key=True))
     job_id: str = Field(sa_column=id_column(unique=True))

@@ -1,6 +1,7 @@
 """Receipts: the signed statement of every completed job, and the keys that verify it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,6 +13,8 @@ from coordinator.core.columns import table_of
 from coordinator.core.database import database, insert_new
 from coordinator.core.ids import new_id
 from coordinator.core.money import format_aitbc
+from coordinator.core.pages import fetch_page
+from coordinator.core.schemas import Page, PageQuery
 from coordinator.receipts.jws import sign_compact
 from coordinator.receipts.models import Receipt, SigningKey
 from coordinator.receipts.schemas import ReceiptRead
@@ -71,10 +74,20 @@ def issue(tx: Connection, statement: Statement, result_json: str) -> ReceiptRead
 
 def of_job(tx: Connection, job_id: str) -> ReceiptRead | None:
     row = tx.execute(select(receipts).where(receipts.c.job_id == job_id)).mappings().first()
-    return read(dict(row)) if row else None
+    return read(row) if row else None
 
 
-def read(row: dict[str, Any]) -> ReceiptRead:
+def page(
+    tx: Connection, query: PageQuery, *, miner_id: str | None, client_id: str | None, job_id: str | None
+) -> Page[ReceiptRead]:
+    """All receipts, newest first."""
+    wanted = {receipts.c.miner_id: miner_id, receipts.c.client_id: client_id, receipts.c.job_id: job_id}
+    conditions = [column == value for column, value in wanted.items() if value is not None]
+    rows, next_cursor = fetch_page(tx, select(receipts).where(*conditions), receipts.c.id, query)
+    return Page(items=[read(row) for row in rows], next_cursor=next_cursor)
+
+
+def read(row: Mapping[Any, Any]) -> ReceiptRead:
     return ReceiptRead(
         id=row["id"],
         job_id=row["job_id"],

@@ -1,0 +1,24 @@
+"""The numbers of all subjects in one body."""
+
+from sqlalchemy import Connection
+
+from coordinator.jobs.schemas import JobStatistics
+from coordinator.jobs.statistics import statistics
+from coordinator.miners.operations import count as count_miners
+from coordinator.miners.schemas import MinerCounts
+
+
+class StatsRead(JobStatistics):
+    miners: MinerCounts
+    users: int
+    payments: int
+
+
+def stats(tx: Connection) -> StatsRead:
+    return StatsRead(
+        **statistics(tx).model_dump(),
+        miners=count_miners(tx),
+        # This release has no accounts, so there is none to count, and nobody to pay.
+        users=0,
+        payments=0,
+    )
