@@ -8,6 +8,7 @@ SILENCE_SECONDS = 90
 
 # What a call is answered: a status, with the code of the error if it is one.
 Verdict = int | tuple[int, str]
+FORBIDDEN = (403, "FORBIDDEN")
 MINER_ID_REQUIRED = (400, "MINER_ID_REQUIRED")
 MINER_NOT_FOUND = (404, "MINER_NOT_FOUND")
 JOB_NOT_FOUND = (404, "JOB_NOT_FOUND")
@@ -28,6 +29,7 @@ class Miner:
     asked: dict[str, Any] = field(default_factory=dict)
     registered: bool = False
     active: bool = False
+    disabled: bool = False
     heard: int = 0
 
     def __repr__(self) -> str:
@@ -69,9 +71,12 @@ class Job:
     client: str
     id: str
     asked: dict[str, Any]
+    submitted: int
     expires: int
     status: str = "pending"
     error: str | None = None
+    # With its time to live given anew.
+    requeued: bool = False
     leases: list[Lease] = field(default_factory=list)
     completed_by: Lease | None = None
 
@@ -105,6 +110,8 @@ class Queue:
         # In the order in which they came.
         self.jobs: list[Job] = []
         self.miners: list[Miner] = []
+        # What operators changed, in the words of the audit.
+        self.changes: list[tuple[str, str]] = []
 
     @property
     def leases(self) -> list[Lease]:
@@ -151,7 +158,7 @@ class Queue:
     # Clients.
 
     def submit(self, client: str, job_id: str, asked: dict[str, Any]) -> Job:
-        job = Job(client, job_id, asked, expires=self.now + asked["ttl_seconds"])
+        job = Job(client, job_id, asked, self.now, expires=self.now + asked["ttl_seconds"])
         self.jobs.append(job)
         return job
 
@@ -167,8 +174,9 @@ class Queue:
         return 200 if job.finished else JOB_NOT_READY
 
     def cancel(self, client: str, job: Job) -> Verdict:
-        if client != job.client:
-            return JOB_NOT_FOUND
+        return self._cancel(job) if client == job.client else JOB_NOT_FOUND
+
+    def _cancel(self, job: Job) -> Verdict:
         if job.finished and job.error != "CANCELLED":
             return JOB_FINISHED
         if job.lease is not None:
@@ -176,6 +184,37 @@ class Queue:
         self._end_lease(job.lease)
         job.fail("CANCELLED")
         return 200
+
+    # Operators. Whatever changes nothing is answered the same and leaves no trace.
+
+    def cancel_any(self, job: Job) -> Verdict:
+        if not job.finished:
+            self.changes.append(("job.cancel", job.id))
+        return self._cancel(job)
+
+    def requeue(self, job: Job) -> Verdict:
+        if job.status == "completed":
+            return JOB_FINISHED
+        over = job.finished or job.expires <= self.now
+        if over or job.lease is not None:
+            self.changes.append(("job.requeue", job.id))
+            self._end_lease(job.lease)
+            job.status, job.error = "pending", None
+            job.asked["max_attempts"] = max(job.asked["max_attempts"], len(job.leases) + 1)
+        if over:
+            job.expires, job.requeued = self.now + job.asked["ttl_seconds"], True
+        return 200
+
+    def disable(self, miner: Miner) -> None:
+        if not miner.disabled:
+            self.changes.append(("miner.disable", miner.id))
+            self._release_all(miner)
+            miner.disabled, miner.active = True, False
+
+    def enable(self, miner: Miner) -> None:
+        if miner.disabled:
+            self.changes.append(("miner.enable", miner.id))
+            miner.disabled = False
 
     # Miners.
 
@@ -188,13 +227,17 @@ class Queue:
             return MINER_ID_REQUIRED
         if not own or (registered and not own[0].registered):
             return MINER_NOT_FOUND
-        return own[0]
+        return FORBIDDEN if own[0].disabled else own[0]
 
-    def register(self, miner: Miner, asked: dict[str, Any]) -> None:
-        if miner not in self.miners:
+    def register(self, miner: Miner, asked: dict[str, Any]) -> Verdict:
+        if miner.disabled:
+            return FORBIDDEN
+        known = miner in self.miners
+        if not known:
             self.miners.append(miner)
         self._release_all(miner)
         miner.asked, miner.registered, miner.active, miner.heard = asked, True, True, self.now
+        return 200 if known else 201
 
     def deregister(self, miner: Miner) -> None:
         self._release_all(miner)
@@ -253,7 +296,9 @@ class Queue:
             return 200 if lease.answer == answer else RESULT_CONFLICT
         if job.error == "CANCELLED":
             return JOB_CANCELLED
-        if job.finished or (job.lease is not None and job.lease.miner is not lease.miner):
+        # A cancelled lease outlives its job's cancellation when the job is requeued.
+        foreign = job.lease is not None and job.lease.miner is not lease.miner
+        if job.finished or foreign or lease.cancelled is not None:
             return LEASE_LOST
         if not signed:
             return BAD_SIGNATURE

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Engine, create_engine, delete, text
 
-from tests.api import BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api, forget_process_state, let_pass
+from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api, forget_process_state, let_pass
 from tests.integration.queue_model import SILENCE_SECONDS, Job, Lease, Miner, Queue, Verdict
 
 T = TypeVar("T")
@@ -76,11 +76,15 @@ WEIGHTS = {
     "read_miner": 1,
     "deregister": 1,
     "cancel": 1,
+    "cancel_any": 1,
+    "requeue": 2,
+    "disable": 1,
+    "enable": 2,
     "sweep": 1,
     "begin_anew": 1,
 }
-NEED_JOB = {"read", "cancel"}
-NEED_MINER = {"poll", "heartbeat", "read_miner", "deregister"}
+NEED_JOB = {"read", "cancel", "cancel_any", "requeue"}
+NEED_MINER = {"poll", "heartbeat", "read_miner", "deregister", "disable", "enable"}
 NEED_LEASE = {"post_result", "repeat_result", "progress"}
 # So that one sweep of a poll does all there is to do.
 MOST_JOBS = 15
@@ -146,7 +150,10 @@ class Machine(RuleBasedStateMachine):
 
         with self.engine.begin() as tx:
             for table in metadata.tables.values():
-                tx.execute(delete(table))
+                if table.name != "audit":
+                    tx.execute(delete(table))
+        # Nothing can be removed from it.
+        self.audited = len(self._rows("SELECT id FROM audit"))
         forget_process_state()
         self.queue = Queue()
         self.results: list[Result] = []
@@ -215,6 +222,41 @@ class Machine(RuleBasedStateMachine):
         job = self._pick("job", self.queue.jobs)
         return job, self._pick("client", [job.client, job.client, CLIENT, OTHER_CLIENT])
 
+    # Operators.
+
+    def cancel_any(self) -> None:
+        self._operate(self._pick("job", self.queue.jobs), "cancel", self.queue.cancel_any)
+
+    def requeue(self) -> None:
+        # Mostly one that is running or has failed.
+        started = [job for job in self.queue.jobs if job.lease or job.error]
+        job = self._pick("job", started if started and self._pick("started", [True, True, False]) else self.queue.jobs)
+        failed = job.status == "failed"
+        self._operate(job, "requeue", self.queue.requeue)
+        if failed:
+            self.finished_jobs.pop(job.id, None)
+            self.finished_rows = {key: row for key, row in self.finished_rows.items() if job.id not in key}
+
+    def _operate(self, job: Job, action: str, judge: Callable[[Job], Verdict]) -> None:
+        answer = self._call(Speaker(ADMIN), "POST", f"/v1/admin/jobs/{job.id}/{action}")
+        assert said(answer) == judge(job)
+        if answer.status == 200:
+            self._check_job(job, answer.json)
+
+    def disable(self) -> None:
+        self._switch("disable", self.queue.disable)
+
+    def enable(self) -> None:
+        self._switch("enable", self.queue.enable)
+
+    def _switch(self, action: str, change: Callable[[Miner], None]) -> None:
+        miner = self._pick("miner", self.queue.miners)
+        answer = self._call(Speaker(ADMIN), "POST", f"/v1/admin/miners/{miner.id}/{action}")
+        assert said(answer) == 200
+        change(miner)
+        self._check_miner(miner, answer.json)
+        assert answer.json["disabled"] is miner.disabled
+
     # Miners.
 
     def register(self) -> None:
@@ -224,10 +266,10 @@ class Machine(RuleBasedStateMachine):
             asked |= {"public_key": base64url(signing_key(address).public_key().public_bytes_raw())}
         known = next((miner for miner in self.queue.miners if miner.address == address), None)
         answer = self._call(Speaker(key), "POST", "/v1/miner/register", {"address": address, **asked})
-        assert said(answer) == (200 if known else 201)
         miner = known or Miner(key, answer.json["id"], address)
-        self.queue.register(miner, asked)
-        self._check_miner(miner, answer.json)
+        assert said(answer) == self.queue.register(miner, asked)
+        if answer.status < 300:
+            self._check_miner(miner, answer.json)
 
     def deregister(self) -> None:
         answer, who = self._miner_call("POST", "/v1/miner/deregister")
@@ -276,7 +318,10 @@ class Machine(RuleBasedStateMachine):
             assert told["job_id"] == held[told["lease_token"]].job.id
             self._check_seconds_left(held[told["lease_token"]], told["expires_in_seconds"])
         # For how long a cancellation is told is left open, but not for less than a miner may stay silent.
-        cancelled = [lease for lease in self.queue.leases if lease.miner is who and lease.cancelled is not None]
+        # What it holds again is not cancelled for it.
+        again = {lease.job for lease in held.values()}
+        ended = [lease for lease in self.queue.leases if lease.miner is who and lease.cancelled is not None]
+        cancelled = [lease for lease in ended if lease.job not in again]
         fresh = {lease.job.id for lease in cancelled if self.queue.now - lease.cancelled < SILENCE_SECONDS}
         assert fresh <= set(beat["cancelled_jobs"]) <= {lease.job.id for lease in cancelled}
 
@@ -379,9 +424,10 @@ class Machine(RuleBasedStateMachine):
             for job in self.queue.jobs
             for lease in job.leases
         ]
-        assert self._rows("SELECT id, status = 'active', registered FROM miners ORDER BY id") == [
-            (miner.id, miner.active, miner.registered) for miner in self.queue.miners
+        assert self._rows("SELECT id, status = 'active', registered, disabled FROM miners ORDER BY id") == [
+            (miner.id, miner.active, miner.registered, miner.disabled) for miner in self.queue.miners
         ]
+        assert self._rows("SELECT action, subject FROM audit ORDER BY id")[self.audited :] == self.queue.changes
 
     def _check_finished_rows(self) -> None:
         for statement in FINISHED:
@@ -412,7 +458,9 @@ class Machine(RuleBasedStateMachine):
         }
         assert {name: seen[name] for name in expected} == expected
         assert (seen["error"] and seen["error"]["code"]) == job.error
-        assert at["expires_at"] - at["created_at"] == timedelta(seconds=job.asked["ttl_seconds"])
+        # A time to live that was given anew began by the database's clock, which also goes on by itself.
+        late = at["expires_at"] - at["created_at"] - timedelta(seconds=job.expires - job.submitted)
+        assert timedelta(0) <= late < timedelta(seconds=TICK_SECONDS if job.requeued else 0.000001)
         assert ("completed_at" in at) is job.finished
         if job.status == "pending":
             assert (seen["miner_id"], seen["progress"]) == (None, {"percent": 0.0, "message": None})
