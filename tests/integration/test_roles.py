@@ -1,0 +1,184 @@
+"""Who may do what: every operation of the API, called by every kind of caller on what belongs to one of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api
+
+# Each job belongs to "client", its lease to "miner"; all others are strangers to both.
+CALLERS: dict[str, str | None] = {
+    "no key": None,
+    "empty key": "",
+    "unknown key": "nobody",
+    "client": CLIENT,
+    "other client": OTHER_CLIENT,
+    "miner": MINER,
+    "other miner": OTHER_MINER,
+    "client and miner": BOTH,
+    "admin": ADMIN,
+}
+UNKNOWN = ("no key", "empty key", "unknown key")
+# In the parameters of each job.
+SECRET = "for its client, its miner and operators"
+MAY_READ = {"client", "miner", "admin"}
+
+Verdict = int | tuple[int, str]
+UNAUTHORIZED = (401, "UNAUTHORIZED")
+FORBIDDEN = (403, "FORBIDDEN")
+NO_JOB = (404, "JOB_NOT_FOUND")
+NO_MINER = (404, "MINER_NOT_FOUND")
+
+
+def anyone(verdict: Verdict) -> dict[str, Verdict]:
+    return dict.fromkeys(CALLERS, verdict)
+
+
+def nobody_but(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
+    return anyone(FORBIDDEN) | dict.fromkeys(UNKNOWN, UNAUTHORIZED) | verdicts
+
+
+def clients(own: Verdict, others: Verdict) -> dict[str, Verdict]:
+    return nobody_but({"client": own, "other client": others, "client and miner": others})
+
+
+def miners(own: Verdict, others: Verdict) -> dict[str, Verdict]:
+    return nobody_but({"miner": own, "other miner": others, "client and miner": others})
+
+
+def admins(verdict: Verdict) -> dict[str, Verdict]:
+    return nobody_but({"admin": verdict})
+
+
+@dataclass
+class Scene:
+    """A job that "miner" runs for "client", one that is done, and a miner of each key that may have one."""
+
+    job_id: str
+    lease_token: str
+    done_job_id: str
+    # By key.
+    miner_ids: dict[str | None, str]
+
+    @classmethod
+    def of(cls, api: Api, number: int) -> "Scene":
+        client = api.as_(CLIENT)
+        address = f"ait1-{number}"
+        miner_ids: dict[str | None, str] = {
+            key: api.as_(key).register(address, concurrency=100)["id"] for key in (MINER, OTHER_MINER, BOTH)
+        }
+        miner = api.as_(MINER, miner_ids[MINER])
+        leases: dict[str, Any] = {}
+        ids = []
+        for _ in range(2):
+            ids.append(client.submit(parameters={"secret": SECRET})["id"])
+            leases |= {assignment["id"]: assignment for assignment in miner.poll()}
+        running, done = ids
+        assert miner.answer(leases[done], result={"secret": SECRET}).status == 201
+        return cls(running, leases[running]["lease_token"], done, miner_ids)
+
+
+@dataclass
+class Call:
+    operation: str
+    expected: dict[str, Verdict]
+    body: Callable[[Scene], dict[str, Any]] = lambda _scene: {}
+    # Miners name the one that holds the lease, whosever it is; or themselves.
+    by_own_miner: bool = False
+    done: bool = False
+
+    def __str__(self) -> str:
+        return self.operation + (" (by its own miner)" if self.by_own_miner else "") + (" (done)" if self.done else "")
+
+    def make(self, api: Api, key: str | None, scene: Scene) -> Answer:
+        miner_id = scene.miner_ids[MINER]
+        named = scene.miner_ids.get(key, miner_id) if self.by_own_miner else miner_id
+        method, path = self.operation.split()
+        path = path.format(job_id=scene.done_job_id if self.done else scene.job_id, miner_id=miner_id)
+        body = self.body(scene) if method == "POST" else None
+        return api.as_(key, named).call(method, path, body=body)
+
+
+def new_job(_scene: Scene) -> dict[str, Any]:
+    return {"job_type": "llm_inference"}
+
+
+def new_miner(_scene: Scene) -> dict[str, Any]:
+    return {"address": "ait1-another", "capabilities": ["llm_inference"]}
+
+
+def progress(scene: Scene) -> dict[str, Any]:
+    return {"lease_token": scene.lease_token, "percent": 50}
+
+
+def result(scene: Scene) -> dict[str, Any]:
+    return {"job_id": scene.job_id, "lease_token": scene.lease_token, "result": 42}
+
+
+CALLS = [
+    Call("GET /health", anyone(200)),
+    Call("GET /health/ready", anyone(200)),
+    Call("GET /.well-known/jwks.json", anyone(200)),
+    Call("POST /v1/client/jobs", clients(201, 201), new_job),
+    Call("GET /v1/client/jobs", clients(200, 200)),
+    Call("GET /v1/client/jobs/{job_id}", clients(200, NO_JOB)),
+    Call("GET /v1/client/jobs/{job_id}/status", clients(200, NO_JOB)),
+    Call("GET /v1/client/jobs/{job_id}/result", clients((425, "JOB_NOT_READY"), NO_JOB)),
+    Call("GET /v1/client/jobs/{job_id}/result", clients(200, NO_JOB), done=True),
+    Call("GET /v1/client/jobs/{job_id}/receipts", clients(200, NO_JOB), done=True),
+    Call("POST /v1/client/jobs/{job_id}/cancel", clients(200, NO_JOB)),
+    Call("POST /v1/client/jobs/{job_id}/cancel", clients((409, "JOB_FINISHED"), NO_JOB), done=True),
+    Call("POST /v1/miner/register", miners(201, 201), new_miner),
+    Call("POST /v1/miner/heartbeat", miners(200, NO_MINER)),
+    Call("GET /v1/miner/jobs", miners(200, NO_MINER)),
+    Call("GET /v1/miner/jobs", miners(200, 200), by_own_miner=True),
+    Call("POST /v1/miner/jobs", miners(200, NO_MINER)),
+    Call("POST /v1/miner/jobs", miners(200, 200), by_own_miner=True),
+    Call("POST /v1/miner/jobs/{job_id}/progress", miners(200, NO_MINER), progress),
+    Call("POST /v1/miner/jobs/{job_id}/progress", miners(200, NO_JOB), progress, by_own_miner=True),
+    Call("POST /v1/miner/result", miners(201, NO_MINER), result),
+    Call("POST /v1/miner/result", miners(201, NO_JOB), result, by_own_miner=True),
+    Call("POST /v1/miner/deregister", miners(200, NO_MINER)),
+    Call("GET /v1/miner/me", miners(200, NO_MINER)),
+    Call("GET /v1/miner/earnings", miners(200, NO_MINER)),
+    Call("GET /v1/admin/stats", admins(200)),
+    Call("GET /v1/admin/jobs", admins(200)),
+    Call("POST /v1/admin/jobs/{job_id}/cancel", admins(200)),
+    Call("POST /v1/admin/jobs/{job_id}/requeue", admins(200)),
+    Call("GET /v1/admin/miners", admins(200)),
+    Call("POST /v1/admin/miners/{miner_id}/disable", admins(200)),
+    Call("POST /v1/admin/miners/{miner_id}/enable", admins(200)),
+    Call("GET /v1/admin/receipts", admins(200)),
+    Call("GET /v1/admin/audit", admins(200)),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+def test_each_caller_may_do_what_its_role_and_its_things_allow(api: Api, call: Call) -> None:
+    answers: dict[str, Answer] = {}
+    scene = Scene.of(api, 0)
+
+    for number, (caller, key) in enumerate(CALLERS.items(), 1):
+        answers[caller] = call.make(api, key, scene)
+        if answers[caller].status < 300 and call.operation.startswith("POST"):
+            scene = Scene.of(api, number)
+
+    verdicts = {caller: said(answer) for caller, answer in answers.items()}
+    assert verdicts == call.expected
+    assert {caller for caller, answer in answers.items() if SECRET in answer.text} <= MAY_READ
+
+
+def test_every_operation_has_its_row(api: Api) -> None:
+    documented = {
+        f"{method.upper()} {path}"
+        for path, operations in api.get("/openapi.json").json["paths"].items()
+        for method in operations
+    }
+
+    assert {call.operation for call in CALLS} == documented
+
+
+def said(answer: Answer) -> Verdict:
+    return answer.status if answer.status < 300 else (answer.status, answer.error)
