@@ -2,16 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from sqlalchemy import Connection
 
 from coordinator.core.database import database
-from coordinator.core.schemas import PageQuery
+from coordinator.core.schemas import Id, PageQuery
 from coordinator.http.app import create_app, lambda_handler
 from coordinator.http.idempotency import Once, Reply
+from coordinator.http.responses import errors
 from coordinator.http.route import Caller, route_for
 from coordinator.jobs import leases, queue, results
 from coordinator.jobs.earnings import earnings
+from coordinator.jobs.errors import BadSignature, JobCancelled, JobNotFound, LeaseLost, ResultConflict
 from coordinator.jobs.schemas import (
     HeartbeatRead,
     PollRead,
@@ -21,6 +23,7 @@ from coordinator.jobs.schemas import (
     ResultRead,
 )
 from coordinator.miners import service
+from coordinator.miners.errors import MinerIdRequired, MinerNotFound
 from coordinator.miners.schemas import EarningsRead, Heartbeat, MinerRead, MinerRegister
 from coordinator.receipts.service import publish_signing_key
 from coordinator.users.keys import Role
@@ -28,14 +31,27 @@ from coordinator.users.keys import Role
 router = APIRouter(prefix="/v1/miner", tags=["miner"], route_class=route_for(Role.MINER))
 
 MinerId = Annotated[
-    str | None, Header(alias="X-Miner-Id", description="Which miner calls; needed when the key runs several.")
+    Id | None, Header(alias="X-Miner-Id", description="Which miner calls; needed when the key runs several.")
 ]
+JobId = Annotated[Id, Path(description="The assignment's `id`.")]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many jobs at most; never more than `concurrency`.")]
 
+_NO_SUCH_MINER = (MinerIdRequired, MinerNotFound)
 
-@router.post("/register", status_code=201, response_model=MinerRead, responses={200: {"model": MinerRead}})
+
+@router.post(
+    "/register",
+    status_code=201,
+    response_model=MinerRead,
+    response_description="The new miner.",
+    responses={200: {"model": MinerRead, "description": "The miner that was there, with its old id."}},
+)
 async def register(body: MinerRegister, owner: Caller, once: Once) -> Response:
-    """Register a miner, or register it again: same id, its old leases go back to the queue."""
+    """Register a miner.
+
+    Called again with the same key, address and endpoint it is the same miner with the same id: what it offers is
+    replaced, and jobs that it still held go back to the queue.
+    """
 
     def reply(tx: Connection) -> Reply:
         registration = leases.register(tx, owner.id, body)
@@ -44,28 +60,46 @@ async def register(body: MinerRegister, owner: Caller, once: Once) -> Response:
     return once.write(reply)
 
 
-@router.post("/heartbeat")
+@router.post("/heartbeat", response_description="What the miner holds.", responses=errors(*_NO_SUCH_MINER))
 async def heartbeat(owner: Caller, body: Heartbeat | None = None, miner_id: MinerId = None) -> HeartbeatRead:
-    """Say that the miner lives; renews its leases."""
+    """Send a heartbeat.
+
+    Says that the miner lives and renews its leases, all of them or those that it lists. Send one every
+    `heartbeat_interval_seconds`; a miner that is silent for `heartbeat_timeout_seconds` loses its leases.
+    """
     return database().write(lambda tx: leases.heartbeat(tx, owner.id, miner_id, body or Heartbeat()))
 
 
-@router.get("/jobs")
+@router.get("/jobs", response_description="The jobs that it now holds.", responses=errors(*_NO_SUCH_MINER))
 async def poll_jobs(owner: Caller, response: Response, limit: Limit = 50, miner_id: MinerId = None) -> PollRead:
-    """Lease the next jobs; `poll_after_seconds` says when to ask again."""
+    """Lease the next jobs.
+
+    Each job is leased to this miner alone, until its lease ends or is answered. A miner that already holds as many as
+    its `concurrency` is told those again, so a lost answer costs nothing. Ask again after `poll_after_seconds`.
+    """
     response.headers["Cache-Control"] = "no-store"
     return database().write(lambda tx: queue.poll(tx, owner.id, miner_id, limit))
 
 
-@router.post("/jobs")
+@router.post("/jobs", response_description="The jobs that it now holds.", responses=errors(*_NO_SUCH_MINER))
 async def poll_jobs_by_post(owner: Caller, response: Response, limit: Limit = 50, miner_id: MinerId = None) -> PollRead:
-    """Lease the next jobs; the same as GET, for clients that won't repeat a POST."""
+    """Lease the next jobs (POST).
+
+    The same as GET, for HTTP clients that repeat or cache a GET by themselves.
+    """
     return await poll_jobs(owner, response, limit, miner_id)
 
 
-@router.post("/jobs/{job_id}/progress")
-async def report_progress(job_id: str, body: ProgressCreate, owner: Caller, miner_id: MinerId = None) -> ProgressRead:
-    """Report how far a job is; renews its lease."""
+@router.post(
+    "/jobs/{job_id}/progress",
+    response_description="How long it may go on.",
+    responses=errors(*_NO_SUCH_MINER, JobNotFound, LeaseLost),
+)
+async def report_progress(job_id: JobId, body: ProgressCreate, owner: Caller, miner_id: MinerId = None) -> ProgressRead:
+    """Report progress.
+
+    Says how far a job is, which its client can see, and renews its lease.
+    """
     return database().write(lambda tx: leases.report_progress(tx, owner.id, miner_id, job_id, body))
 
 
@@ -73,10 +107,17 @@ async def report_progress(job_id: str, body: ProgressCreate, owner: Caller, mine
     "/result",
     status_code=201,
     response_model=ResultRead,
-    responses={200: {"model": ResultRead, "description": "Posted before"}},
+    response_description="The answer is taken.",
+    responses=errors(*_NO_SUCH_MINER, JobNotFound, JobCancelled, ResultConflict, LeaseLost, BadSignature)
+    | {200: {"model": ResultRead, "description": "The same answer was taken before."}},
 )
 async def post_result(body: ResultCreate, owner: Caller, once: Once, miner_id: MinerId = None) -> Response:
-    """Post the result of a job, or why it failed."""
+    """Post the result of a job.
+
+    The result, or why there is none. The same answer may be sent again: it is taken once, and the receipt is the
+    same. An answer that comes after its lease has ended is taken as long as nobody else holds the job and it is not
+    finished.
+    """
     # Before the first receipt of this environment, so that its key outlives the secret that it comes from.
     publish_signing_key()
 
@@ -87,21 +128,30 @@ async def post_result(body: ResultCreate, owner: Caller, once: Once, miner_id: M
     return once.write(reply)
 
 
-@router.post("/deregister")
+@router.post("/deregister", response_description="The miner, now inactive.", responses=errors(*_NO_SUCH_MINER))
 async def deregister(owner: Caller, miner_id: MinerId = None) -> MinerRead:
-    """Take the miner out of service; its leases go back to the queue."""
+    """Take the miner out of service.
+
+    Jobs that it holds go back to the queue. It comes back by registering again.
+    """
     return database().write(lambda tx: leases.deregister(tx, owner.id, miner_id))
 
 
-@router.get("/me")
+@router.get("/me", response_description="The miner.", responses=errors(*_NO_SUCH_MINER))
 async def get_miner(owner: Caller, miner_id: MinerId = None) -> MinerRead:
-    """Get the miner itself."""
+    """Get the miner itself.
+
+    As it is registered, and what the coordinator expects of it.
+    """
     return database().read(lambda tx: service.get(tx, owner.id, miner_id))
 
 
-@router.get("/earnings")
+@router.get("/earnings", response_description="A page of earnings.", responses=errors(*_NO_SUCH_MINER))
 async def get_earnings(owner: Caller, query: Annotated[PageQuery, Query()], miner_id: MinerId = None) -> EarningsRead:
-    """List what the miner has earned, newest first."""
+    """List what the miner has earned, newest first.
+
+    One item for each completed job; the totals are over all pages.
+    """
     return database().read(lambda tx: earnings(tx, owner.id, miner_id, query))
 
 

@@ -3,18 +3,20 @@
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fastapi_offline
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from coordinator.core.database import database
 from coordinator.core.errors import NotReady
 from coordinator.http.app import create_app, lambda_handler
+from coordinator.http.responses import errors
 from coordinator.http.route import JsonRoute, PublicRoute
 from coordinator.http.security import page_policy
 from coordinator.migrations import HEAD
@@ -29,29 +31,50 @@ keys = APIRouter(tags=["public"], route_class=PublicRoute)
 pages = APIRouter(include_in_schema=False, route_class=JsonRoute)
 
 
-@router.get("/health")
-async def get_health() -> dict[str, str]:
-    """Say that the function runs; asks no database."""
-    return {"status": "ok"}
+class Health(BaseModel):
+    """Anything else is an error."""
+
+    status: Literal["ok", "ready"] = Field(description="`ok`: it runs. `ready`: it can serve.")
 
 
-@router.get("/health/ready")
-async def get_readiness() -> dict[str, str]:
-    """Say that the database is there and has this release's schema."""
+class ReceiptKeys(BaseModel):
+    """A JWK Set (RFC 7517)."""
+
+    keys: list[dict[str, str]] = Field(description="Public keys, oldest first.")
+
+
+@router.get("/health", response_description="It runs.")
+async def get_health() -> Health:
+    """Say that the service runs.
+
+    Asks no database, so it says nothing of that.
+    """
+    return Health(status="ok")
+
+
+@router.get("/health/ready", response_description="It can serve.", responses=errors(NotReady))
+async def get_readiness() -> Health:
+    """Say that the service can serve.
+
+    The database is there and has this release's schema.
+    """
     try:
         revision = database().read(lambda tx: tx.scalar(text("SELECT version_num FROM alembic_version")))
     except DBAPIError as error:
         raise NotReady from error
     if revision != HEAD:
         raise NotReady("The database is not migrated to this release's schema.", revision=revision, needed=HEAD)
-    return {"status": "ready"}
+    return Health(status="ready")
 
 
-@keys.get("/.well-known/jwks.json")
-async def get_receipt_keys(response: Response) -> dict[str, list[dict[str, str]]]:
-    """List the public keys that verify receipts (RFC 7517), past ones included."""
+@keys.get("/.well-known/jwks.json", response_description="A JWK Set.")
+async def get_receipt_keys(response: Response) -> ReceiptKeys:
+    """List the public keys that verify receipts.
+
+    As a JWK Set (RFC 7517), past keys included: a receipt's `kid` names one of them.
+    """
     response.headers["Cache-Control"] = "public, max-age=300"
-    return {"keys": published_keys()}
+    return ReceiptKeys(keys=published_keys())
 
 
 @pages.get("/openapi.json")

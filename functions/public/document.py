@@ -9,15 +9,14 @@ import client.app
 import miner.app
 import public.app
 from coordinator.http.openapi import merged_document
+from public.illustrations import ILLUSTRATIONS
 
 DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
 def document_text() -> str:
-    document = merged_document(
-        client.app.router, miner.app.router, admin.app.router, public.app.router, public.app.keys
-    )
-    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+    routers = (client.app.router, miner.app.router, admin.app.router, public.app.router, public.app.keys)
+    return json.dumps(merged_document(*routers, illustrations=ILLUSTRATIONS), indent=1) + "\n"
 
 
 if __name__ == "__main__":

@@ -21,21 +21,23 @@ def _parse_amount(value: Any) -> int:
     return parse_aitbc(value)
 
 
-# AITBC: a decimal string outside, atoms (10^-8) inside.
+# AITBC: a decimal string outside, atoms (10^-8) inside. The pattern ends where `money.MAX_ATOMS` does.
 Amount = Annotated[
     int,
     BeforeValidator(_parse_amount),
-    WithJsonSchema({"type": "string", "pattern": r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,8})?$", "examples": ["12.5"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^(100000000(\.0{1,8})?|(0|[1-9][0-9]{0,7})(\.[0-9]{1,8})?)$"}),
 ]
 
-Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-31T12:00:00.000000Z"])]
+# What ids and times look like, for the document alone: a caller's id of another form is one that nobody has.
+Id = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class Page(BaseModel, Generic[T]):
     """Newest first; `next_cursor` fetches what follows, null at the end."""
 
     items: list[T]
-    next_cursor: str | None
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null at the end.")
 
 
 class PageQuery(BaseModel):

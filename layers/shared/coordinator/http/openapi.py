@@ -1,52 +1,177 @@
 """The one OpenAPI document of the whole API, merged over the functions' routers."""
 
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from pydantic import BaseModel
+from fastapi.utils import deep_dict_update
+
+from coordinator.core.errors import CoordinatorError, Forbidden, InvalidInput, Unauthorized
+from coordinator.http.errors import PayloadTooLarge, UnsupportedMediaType
+from coordinator.http.responses import ErrorBody, errors
 
 _DESCRIPTION = """\
 A coordinator for a market of computation: clients submit jobs, miners lease and run them, and every finished job
 yields a signed receipt that anyone can verify offline.
 
-Every path is served as written and under `/api`. Every answer carries `X-Request-Id`. Every error has the same body.
+- Every path is served as written and under `/api`.
+- Bodies are JSON. Unknown fields are ignored; wrong types are refused.
+- Ids are UUIDv7. Times are RFC 3339 in UTC. Amounts of AITBC are decimal strings with at most 8 places.
+- Every answer carries `X-Request-Id`, which names the request in the coordinator's log. Send one of your own (1 to 128
+  printable ASCII characters) to find it again.
+- Every error has the same body. Programs go by its `code`; beside those listed, 5xx answers may come from whatever
+  stands in front.
 """
+_TAGS = {
+    "client": "Clients submit jobs, follow them, and fetch results and receipts.",
+    "miner": "Miners register, send heartbeats, lease jobs and post results. A key may run several miners.",
+    "public": "What anyone may ask.",
+}
+_SECURITY_SCHEMES = {
+    "ApiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Api-Key",
+        "description": "The operator hands out keys; each has one or more roles: client, miner, admin.",
+    },
+}
+_HEADERS = {
+    "X-Request-Id": {
+        "description": "Names the request in the coordinator's log: the caller's own, if it is fit to be repeated.",
+        "required": True,
+        "schema": {"type": "string", "pattern": r"^[\x20-\x7e]{1,128}$"},
+        "example": "0199a3c4-51f7-4f6e-9d0b-6f1f6d1f2a30",
+    },
+    "WWW-Authenticate": {
+        "description": "How to authenticate.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": "ApiKey",
+    },
+}
+# What FastAPI makes of Page[JobRead].
+_PAGE = re.compile(r"\bPage[_\[](\w+?)(?:Read)?[_\]]")
+_INTERNAL_ERROR = {
+    "code": "INTERNAL_ERROR",
+    "message": "Something went wrong here; the log knows it by the request id.",
+    "details": {},
+}
+_DEFAULT_RESPONSE = {
+    "description": "Any other error, such as a 500 `INTERNAL_ERROR`: try again later.",
+    "headers": {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}},
+    "content": {
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/ErrorBody"},
+            "examples": {"INTERNAL_ERROR": {"value": {"error": _INTERNAL_ERROR}}},
+        }
+    },
+}
 
 
-class ErrorDetail(BaseModel):
-    code: str
-    message: str
-    details: dict[str, Any]
+@dataclass(frozen=True, kw_only=True)
+class Illustration:
+    """What the document shows of an operation beside its types: examples by name, and where to go from its answer.
+
+    A link names the operation that may follow, and where its parameters and its body are found in this answer
+    (https://spec.openapis.org/oas/v3.1.1.html#runtime-expressions).
+    """
+
+    answers: Mapping[int, Mapping[str, Any]]
+    bodies: Mapping[str, Any] = field(default_factory=dict)
+    links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-class ErrorBody(BaseModel):
-    error: ErrorDetail
-
-
-def merged_document(*routers: APIRouter) -> dict[str, Any]:
-    """The document of all these routers' operations."""
+def merged_document(*routers: APIRouter, illustrations: Mapping[str, Illustration]) -> dict[str, Any]:
+    """The document of all these routers' operations, each illustrated under its operation id."""
     app = FastAPI(
         title="AITBC coordinator",
         version="1",
         description=_DESCRIPTION,
+        openapi_tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
+        servers=[{"url": "/"}, {"url": "/api"}],
+        # A body that is read and written has one name.
+        separate_input_output_schemas=False,
         generate_unique_id_function=lambda route: route.name,
     )
     for router in routers:
-        app.include_router(router, responses={"default": {"model": ErrorBody, "description": "An error"}})
-    document = app.openapi()
-    document["components"]["securitySchemes"] = {
-        "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-    }
-    _describe_validation_errors(document)
+        app.include_router(router, responses={"default": {"model": ErrorBody, "description": "Replaced below."}})
+    document: dict[str, Any] = json.loads(_PAGE.sub(r"\1Page", json.dumps(app.openapi())))
+    components = document["components"]
+    components["securitySchemes"] = _SECURITY_SCHEMES
+    components["headers"] = _HEADERS
+    components["responses"] = {"UNEXPECTED": _DEFAULT_RESPONSE}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            _complete(operation)
+            _illustrate(operation, illustrations[operation["operationId"]])
+            _share_errors(operation, components["responses"])
     return document
 
 
-def _describe_validation_errors(document: dict[str, Any]) -> None:
-    """Replaces FastAPI's own shape of validation errors, which this API does not answer with."""
-    error = {"$ref": "#/components/schemas/ErrorBody"}
-    for path in document["paths"].values():
-        for operation in path.values():
-            if "422" in operation["responses"]:
-                operation["responses"]["422"]["content"]["application/json"]["schema"] = error
-    for unused in ("HTTPValidationError", "ValidationError"):
-        document["components"]["schemas"].pop(unused, None)
+def _complete(operation: dict[str, Any]) -> None:
+    """Adds what follows from the kind of operation and from its docstring: a title, an empty line, the rest."""
+    title, _, operation["description"] = operation["description"].partition("\n\n")
+    operation["summary"] = title.removesuffix(".")
+    operation.setdefault("security", [])
+    for parameter in operation.get("parameters", ()):
+        _forbid_null(parameter)
+    responses = operation["responses"]
+    deep_dict_update(responses, {str(status): answer for status, answer in errors(*_errors_of_kind(operation)).items()})
+    for status, response in responses.items():
+        response.setdefault("headers", {})["X-Request-Id"] = {"$ref": "#/components/headers/X-Request-Id"}
+        if "model" in response:
+            del response["model"]
+            response["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/ErrorBody"}
+        if status == "401":
+            response["headers"]["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
+        if status.startswith(("4", "5")):
+            examples = response["content"]["application/json"]["examples"]
+            response["description"] = "\n\n".join(f"`{code}`: {it['summary']}" for code, it in sorted(examples.items()))
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _errors_of_kind(operation: Mapping[str, Any]) -> Iterator[type[CoordinatorError]]:
+    """What is answered before the route's own function runs."""
+    if operation["security"]:
+        yield from (Unauthorized, Forbidden)
+    if "requestBody" in operation:
+        yield from (PayloadTooLarge, UnsupportedMediaType)
+    if "requestBody" in operation or "parameters" in operation:
+        yield InvalidInput
+
+
+def _forbid_null(parameter: dict[str, Any]) -> None:
+    """What may be null in the function may be left out of the request; but a query or header can't say null."""
+    possible = [schema for schema in parameter["schema"].pop("anyOf", ()) if schema != {"type": "null"}]
+    if possible:
+        (only,) = possible
+        parameter["schema"] |= only
+
+
+def _illustrate(operation: dict[str, Any], illustration: Illustration) -> None:
+    for status, examples in illustration.answers.items():
+        content = operation["responses"][str(status)]["content"]["application/json"]
+        content["examples"] = _named(examples)
+    if illustration.bodies:
+        operation["requestBody"]["content"]["application/json"]["examples"] = _named(illustration.bodies)
+    for status, response in operation["responses"].items():
+        if status.startswith("2") and illustration.links:
+            response["links"] = {name: {"operationId": name, **link} for name, link in illustration.links.items()}
+
+
+def _named(examples: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: {"value": value} for name, value in examples.items()}
+
+
+def _share_errors(operation: dict[str, Any], shared: dict[str, Any]) -> None:
+    """Puts every error answer with only one code into the components, under this code."""
+    for status, response in operation["responses"].items():
+        if status == "default":
+            operation["responses"][status] = {"$ref": "#/components/responses/UNEXPECTED"}
+        elif status.startswith(("4", "5")) and len(response["content"]["application/json"]["examples"]) == 1:
+            code = next(iter(response["content"]["application/json"]["examples"]))
+            shared[code] = response
+            operation["responses"][status] = {"$ref": f"#/components/responses/{code}"}

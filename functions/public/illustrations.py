@@ -1,0 +1,293 @@
+"""The examples and links of the OpenAPI document, by operation id: one job from its submission to its receipt."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from coordinator.http.openapi import Illustration
+
+_JOB_ID = "0199a3c4-5a1e-7c3b-8f52-3d9b7a1c2e4f"
+_OTHER_JOB_ID = "0199a3c4-7b3d-7e10-a2c4-1f0e9d8c7b6a"
+_CLIENT_ID = "0199a3b0-0d4c-7a86-9e1b-5c2f7d3a4b10"
+_MINER_ID = "0199a3b1-44f0-7d29-b6a7-8e4c1d2f3a55"
+_RECEIPT_ID = "0199a3c4-6c20-7f44-9b1d-2a7c5e8f0d33"
+_LEASE_TOKEN = "cK0uJ3oV5mUq8m7u3cWmPw"  # noqa: S105  (made for this page)
+_SUBMITTED, _STARTED, _COMPLETED, _EXPIRES = (
+    f"2026-01-31T{time}Z" for time in ("12:00:00.000000", "12:00:00.412503", "12:00:02.087114", "13:00:00.000000")
+)
+
+_PARAMETERS = {"prompt": "The capital of France is", "max_tokens": 16}
+_RESULT = {"text": "Paris."}
+_PROGRESS = {"percent": 40, "message": "token 6 of 16"}
+_CANCELLED = {"code": "CANCELLED", "message": "The client cancelled the job."}
+
+_PENDING_JOB: dict[str, Any] = {
+    "id": _JOB_ID,
+    "client_id": _CLIENT_ID,
+    "job_type": "llm_inference",
+    "parameters": _PARAMETERS,
+    "constraints": {},
+    "priority": 5,
+    "status": "pending",
+    "progress": {"percent": 0, "message": None},
+    "attempts": 0,
+    "max_attempts": 3,
+    "miner_id": None,
+    "error": None,
+    "max_price": None,
+    "price": None,
+    "ttl_seconds": 3600,
+    "timeout_seconds": 600,
+    "created_at": _SUBMITTED,
+    "updated_at": _SUBMITTED,
+    "started_at": None,
+    "completed_at": None,
+    "expires_at": _EXPIRES,
+}
+_RUNNING_JOB = _PENDING_JOB | {
+    "status": "running",
+    "progress": _PROGRESS,
+    "attempts": 1,
+    "miner_id": _MINER_ID,
+    "updated_at": _STARTED,
+    "started_at": _STARTED,
+}
+_CANCELLED_JOB = _PENDING_JOB | {
+    "status": "failed",
+    "error": _CANCELLED,
+    "updated_at": _COMPLETED,
+    "completed_at": _COMPLETED,
+}
+_RECEIPT = {
+    "id": _RECEIPT_ID,
+    "job_id": _JOB_ID,
+    "miner_id": _MINER_ID,
+    "client_id": _CLIENT_ID,
+    "result": _RESULT,
+    "result_sha256": "78d266d4efb36ec21fb5353b2eb5a6e9801b0febe8b13ace049f374d93ec82b4",
+    "parameters_sha256": "5dbb0b2bc90cf53a9e2f7a4b01d093bfcbbe804fce8acc1e05ad9df0609ecdce",
+    "units": 3,
+    "unit_type": "tokens",
+    "price": "0",
+    "started_at": _STARTED,
+    "completed_at": _COMPLETED,
+    # Shorter than a real one, which carries all that is listed above.
+    "proof": "eyJhbGciOiJFZDI1NTE5IiwidHlwIjoiSldTIn0.eyJpc3MiOiJhaXRiYy1jb29yZGluYXRvciIsInZlcnNpb24iOjF9."
+    "2vI8m3o0yqkYb0w3TqfZJ1s4b6yHn9oQk5r7XcPLd0eUuGmA1iWxVtS_hRzNfKpBjD-CqEaFgHlMwOyTsXvZAQ",
+    "created_at": _COMPLETED,
+}
+_MINER = {
+    "id": _MINER_ID,
+    "address": "ait1f39fd6e51aad88f6f4ce6ab8827279cfffb92266",
+    "endpoint": None,
+    "capabilities": ["text_embedding", {"job_type": "llm_inference", "models": ["llama3.2"]}],
+    "hardware": {"gpus": [{"name": "NVIDIA GeForce RTX 4090", "memory_mb": 24564}], "cuda": "12.4"},
+    "region": "eu",
+    "price": "0",
+    "concurrency": 2,
+    "name": "rack 7",
+    "status": "active",
+    "last_heartbeat": _SUBMITTED,
+    "created_at": _SUBMITTED,
+    "heartbeat_interval_seconds": 30,
+    "heartbeat_timeout_seconds": 90,
+    "lease_seconds": 60,
+}
+_REGISTERED = ("address", "capabilities", "hardware", "region", "price", "concurrency", "name")
+_POLL = {
+    "a job": {
+        "items": [
+            {
+                "id": _JOB_ID,
+                "job_type": "llm_inference",
+                "parameters": _PARAMETERS,
+                "constraints": {},
+                "attempt": 1,
+                "lease_token": _LEASE_TOKEN,
+                "lease_expires_in_seconds": 60,
+                "timeout_seconds": 600,
+                "price": "0",
+                "redelivered": False,
+            }
+        ],
+        "poll_after_seconds": 0.1,
+    },
+    "nothing to do": {"items": [], "poll_after_seconds": 4.2},
+}
+_ANSWERED = {"job_id": _JOB_ID, "status": "completed", "receipt": _RECEIPT}
+
+# From an answer with a job to the calls about this job, and so on.
+_OF_JOB: Mapping[str, Any] = {"parameters": {"job_id": "$response.body#/id"}}
+_JOB_LINKS = dict.fromkeys(("get_job", "get_job_status", "get_job_result", "list_job_receipts", "cancel_job"), _OF_JOB)
+_OF_MINER: Mapping[str, Any] = {"parameters": {"X-Miner-Id": "$response.body#/id"}}
+_LEASED = {"lease_token": "$response.body#/items/0/lease_token"}
+_LEASE_LINKS: Mapping[str, Mapping[str, Any]] = {
+    "report_progress": {
+        "parameters": {"job_id": "$response.body#/items/0/id"},
+        "requestBody": {**_LEASED, "percent": 50},
+    },
+    "post_result": {"requestBody": {**_LEASED, "job_id": "$response.body#/items/0/id", "result": _RESULT}},
+}
+
+ILLUSTRATIONS = {
+    "submit_job": Illustration(
+        bodies={
+            "a prompt": {"job_type": "llm_inference", "parameters": _PARAMETERS},
+            "with constraints": {
+                "job_type": "llm_inference",
+                "parameters": {"prompt": "Hello", "model": "llama3.2"},
+                "constraints": {"models": ["llama3.2"], "gpu": "RTX 4090", "min_vram_gb": 24, "cuda": "12"},
+                "priority": 9,
+                "ttl_seconds": 60,
+            },
+        },
+        answers={201: {"pending": _PENDING_JOB}},
+        links=_JOB_LINKS,
+    ),
+    "list_jobs": Illustration(
+        answers={
+            200: {
+                "the first of several pages": {"items": [_RUNNING_JOB], "next_cursor": _JOB_ID},
+                "none": {"items": [], "next_cursor": None},
+            }
+        },
+        links={"list_jobs": {"parameters": {"cursor": "$response.body#/next_cursor"}}},
+    ),
+    "get_job": Illustration(answers={200: {"running": _RUNNING_JOB, "cancelled": _CANCELLED_JOB}}),
+    "get_job_status": Illustration(
+        answers={
+            200: {
+                "running": {
+                    "id": _JOB_ID,
+                    "status": "running",
+                    "progress": _PROGRESS,
+                    "attempts": 1,
+                    "eligible_miners": 4,
+                    "error": None,
+                    "updated_at": _STARTED,
+                }
+            }
+        },
+    ),
+    "get_job_result": Illustration(
+        answers={
+            200: {
+                "completed": {
+                    "job_id": _JOB_ID,
+                    "status": "completed",
+                    "result": _RESULT,
+                    "receipt": _RECEIPT,
+                    "error": None,
+                },
+                "failed": {
+                    "job_id": _JOB_ID,
+                    "status": "failed",
+                    "result": None,
+                    "receipt": None,
+                    "error": _CANCELLED,
+                },
+            }
+        },
+    ),
+    "list_job_receipts": Illustration(
+        answers={
+            200: {
+                "completed": {"items": [_RECEIPT], "next_cursor": None},
+                "not completed": {"items": [], "next_cursor": None},
+            }
+        },
+    ),
+    "cancel_job": Illustration(answers={200: {"cancelled": _CANCELLED_JOB}}, links=_JOB_LINKS),
+    "register": Illustration(
+        bodies={
+            "a job type": {"address": _MINER["address"], "capabilities": ["llm_inference"]},
+            "with hardware": {name: _MINER[name] for name in _REGISTERED},
+        },
+        answers={200: {"known": _MINER}, 201: {"new": _MINER}},
+        links=dict.fromkeys(("heartbeat", "poll_jobs", "get_miner", "get_earnings", "deregister"), _OF_MINER),
+    ),
+    "heartbeat": Illustration(
+        bodies={"of all leases": {}, "of some leases": {"inflight": [_JOB_ID], "metrics": {"gpu_load": 0.97}}},
+        answers={
+            200: {
+                "one lease": {
+                    "status": "active",
+                    "server_time": _STARTED,
+                    "heartbeat_interval_seconds": 30,
+                    "leases": [{"job_id": _JOB_ID, "lease_token": _LEASE_TOKEN, "expires_in_seconds": 60}],
+                    "cancelled_jobs": [_OTHER_JOB_ID],
+                }
+            }
+        },
+    ),
+    "poll_jobs": Illustration(answers={200: _POLL}, links=_LEASE_LINKS),
+    "poll_jobs_by_post": Illustration(answers={200: _POLL}, links=_LEASE_LINKS),
+    "report_progress": Illustration(
+        bodies={"40 percent": {"lease_token": _LEASE_TOKEN, **_PROGRESS}},
+        answers={
+            200: {
+                "go on": {"lease_expires_in_seconds": 60, "cancelled": False},
+                "stop": {"lease_expires_in_seconds": 0, "cancelled": True},
+            }
+        },
+    ),
+    "post_result": Illustration(
+        bodies={
+            "completed": {
+                "job_id": _JOB_ID,
+                "lease_token": _LEASE_TOKEN,
+                "result": _RESULT,
+                "metrics": {"units": 3, "unit_type": "tokens"},
+            },
+            "failed": {
+                "job_id": _JOB_ID,
+                "lease_token": _LEASE_TOKEN,
+                "status": "failed",
+                "error": {"code": "BACKEND_UNAVAILABLE", "message": "Out of memory.", "retryable": True},
+            },
+        },
+        answers={
+            200: {"again": _ANSWERED},
+            201: {
+                "completed": _ANSWERED,
+                "back in the queue": {"job_id": _JOB_ID, "status": "pending", "receipt": None},
+            },
+        },
+    ),
+    "deregister": Illustration(answers={200: {"inactive": _MINER | {"status": "inactive"}}}),
+    "get_miner": Illustration(answers={200: {"active": _MINER}}),
+    "get_earnings": Illustration(
+        answers={
+            200: {
+                "the first of several pages": {
+                    "total": "1",
+                    "settled_jobs": 2,
+                    "items": [
+                        {"job_id": _JOB_ID, "receipt_id": _RECEIPT_ID, "amount": "0.5", "completed_at": _COMPLETED}
+                    ],
+                    "next_cursor": _RECEIPT_ID,
+                }
+            }
+        },
+        links={"get_earnings": {"parameters": {"cursor": "$response.body#/next_cursor"}}},
+    ),
+    "get_health": Illustration(answers={200: {"it runs": {"status": "ok"}}}),
+    "get_readiness": Illustration(answers={200: {"it can serve": {"status": "ready"}}}),
+    "get_receipt_keys": Illustration(
+        answers={
+            200: {
+                "one key": {
+                    "keys": [
+                        {
+                            "kty": "OKP",
+                            "crv": "Ed25519",
+                            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+                            "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+                            "alg": "Ed25519",
+                            "use": "sig",
+                        }
+                    ]
+                }
+            }
+        },
+    ),
+}

@@ -1,0 +1,39 @@
+"""What a route declares of its answers for the OpenAPI document; no request asks for it."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from coordinator.core.errors import CoordinatorError
+from coordinator.http.errors import STATUS_OF
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    code: str = Field(description="For a program, such as `JOB_NOT_FOUND`.")
+    message: str = Field(description="For a person.")
+    details: dict[str, Any] = Field(description="More for a program, by code; often empty.")
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail
+
+
+def errors(*kinds: type[CoordinatorError]) -> Responses:
+    """The `responses` of a route that may raise these errors beside those that come with its kind of route."""
+    responses: Responses = {}
+    for kind in kinds:
+        response = responses.setdefault(STATUS_OF[kind.code], {"model": ErrorBody, "content": {"application/json": {}}})
+        response["content"]["application/json"].setdefault("examples", {})[kind.code] = error_example(kind)
+    return responses
+
+
+def error_example(kind: type[CoordinatorError]) -> dict[str, Any]:
+    example = kind()
+    body = {"code": example.code, "message": example.message, "details": example.details}
+    return {"summary": example.message, "value": {"error": body}}
