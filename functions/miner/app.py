@@ -30,8 +30,9 @@ from coordinator.users.keys import Role
 
 router = APIRouter(prefix="/v1/miner", tags=["miner"], route_class=route_for(Role.MINER))
 
+# Plain text for the document too: generated clients put what they are given into the header as it is.
 MinerId = Annotated[
-    Id | None, Header(alias="X-Miner-Id", description="Which miner calls; needed when the key runs several.")
+    str | None, Header(alias="X-Miner-Id", description="Which miner calls; needed when the key runs several.")
 ]
 JobId = Annotated[Id, Path(description="The assignment's `id`.")]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many jobs at most; never more than `concurrency`.")]
