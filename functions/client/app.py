@@ -10,7 +10,7 @@ from coordinator.core.database import database
 from coordinator.core.schemas import Id, Page, PageQuery
 from coordinator.http.app import create_app, lambda_handler
 from coordinator.http.idempotency import Once, Reply
-from coordinator.http.responses import errors
+from coordinator.http.responses import LOCATION, errors
 from coordinator.http.route import Caller, route_for
 from coordinator.jobs import service
 from coordinator.jobs.errors import InvalidJobType, JobFinished, JobNotFound, JobNotReady
@@ -35,7 +35,7 @@ class JobsQuery(PageQuery):
     status_code=201,
     response_model=JobRead,
     response_description="The new job.",
-    responses=errors(InvalidJobType),
+    responses=errors(InvalidJobType) | {201: {"headers": LOCATION}},
 )
 async def submit_job(body: JobCreate, client: Caller, request: Request, once: Once) -> Response:
     """Submit a job.

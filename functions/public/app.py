@@ -24,7 +24,12 @@ from coordinator.receipts.service import published_keys
 
 _DOCUMENT = Path(__file__).with_name("openapi.json")
 _ASSETS = Path(fastapi_offline.__file__).with_name("static")
-_ASSET_NAMES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js", "favicon.png"})
+_REDOC = "redoc.standalone.js"
+_ASSET_NAMES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", _REDOC, "favicon.png"})
+_ASSET_HEADERS = {"Cache-Control": "public, max-age=86400"}
+# ReDoc's only request to another host: its logo, which becomes one transparent pixel.
+_FOREIGN_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
+_NO_LOGO = b"data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
 router = APIRouter(tags=["public"], route_class=JsonRoute)
 keys = APIRouter(tags=["public"], route_class=PublicRoute)
@@ -100,7 +105,7 @@ async def get_redoc() -> HTMLResponse:
     page = get_redoc_html(
         openapi_url="openapi.json",
         title="AITBC coordinator: API",
-        redoc_js_url="docs/assets/redoc.standalone.js",
+        redoc_js_url=f"docs/assets/{_REDOC}",
         redoc_favicon_url="docs/assets/favicon.png",
         with_google_fonts=False,
     )
@@ -108,10 +113,17 @@ async def get_redoc() -> HTMLResponse:
 
 
 @pages.get("/docs/assets/{name}")
-async def get_asset(name: str) -> FileResponse:
+async def get_asset(name: str) -> Response:
     if name not in _ASSET_NAMES:
         raise HTTPException(404)
-    return FileResponse(_ASSETS / name, headers={"Cache-Control": "public, max-age=86400"})
+    if name == _REDOC:
+        return Response(_redoc(), headers=_ASSET_HEADERS, media_type="text/javascript")
+    return FileResponse(_ASSETS / name, headers=_ASSET_HEADERS)
+
+
+@cache
+def _redoc() -> bytes:
+    return (_ASSETS / _REDOC).read_bytes().replace(_FOREIGN_LOGO, _NO_LOGO)
 
 
 def _secured(page: HTMLResponse) -> HTMLResponse:

@@ -40,7 +40,7 @@ _SECURITY_SCHEMES = {
 }
 _HEADERS = {
     "X-Request-Id": {
-        "description": "Names the request in the coordinator's log: the caller's own, if it is fit to be repeated.",
+        "description": "Names the request in the log.",
         "required": True,
         "schema": {"type": "string", "pattern": r"^[\x20-\x7e]{1,128}$"},
         "example": "0199a3c4-51f7-4f6e-9d0b-6f1f6d1f2a30",
@@ -103,6 +103,10 @@ def merged_document(*routers: APIRouter, illustrations: Mapping[str, Illustratio
     components["securitySchemes"] = _SECURITY_SCHEMES
     components["headers"] = _HEADERS
     components["responses"] = {"UNEXPECTED": _DEFAULT_RESPONSE}
+    for schema in components["schemas"].values():
+        # FastAPI's titles say a field's name once more.
+        for described in schema.get("properties", {}).values():
+            described.pop("title", None)
     for operations in document["paths"].values():
         for operation in operations.values():
             _complete(operation)
@@ -117,6 +121,7 @@ def _complete(operation: dict[str, Any]) -> None:
     operation["summary"] = title.removesuffix(".")
     operation.setdefault("security", [])
     for parameter in operation.get("parameters", ()):
+        del parameter["schema"]["title"]
         _forbid_null(parameter)
     responses = operation["responses"]
     deep_dict_update(responses, {str(status): answer for status, answer in errors(*_errors_of_kind(operation)).items()})
@@ -129,7 +134,9 @@ def _complete(operation: dict[str, Any]) -> None:
             response["headers"]["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
         if status.startswith(("4", "5")):
             examples = response["content"]["application/json"]["examples"]
-            response["description"] = "\n\n".join(f"`{code}`: {it['summary']}" for code, it in sorted(examples.items()))
+            response["description"] = "\n\n".join(
+                f"`{code}`: {example['value']['error']['message']}" for code, example in sorted(examples.items())
+            )
     operation["responses"] = dict(sorted(responses.items()))
 
 

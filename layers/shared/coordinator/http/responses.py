@@ -9,6 +9,14 @@ from coordinator.http.errors import STATUS_OF
 
 Responses = dict[int | str, dict[str, Any]]
 
+LOCATION = {
+    "Location": {
+        "description": "The path of what was made.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    }
+}
+
 
 class ErrorDetail(BaseModel):
     """What went wrong."""
@@ -36,4 +44,4 @@ def errors(*kinds: type[CoordinatorError]) -> Responses:
 def error_example(kind: type[CoordinatorError]) -> dict[str, Any]:
     example = kind()
     body = {"code": example.code, "message": example.message, "details": example.details}
-    return {"summary": example.message, "value": {"error": body}}
+    return {"value": {"error": body}}
