@@ -112,6 +112,7 @@ def forget_process_state() -> None:
     from coordinator.core import config, database, rates
     from coordinator.http import limits
     from coordinator.jobs import classes, queue
+    from coordinator.metrics import counters, flushing
     from coordinator.receipts import service, signing
     from coordinator.users import keys
 
@@ -126,6 +127,8 @@ def forget_process_state() -> None:
         keys._principal,
         signing.receipt_signer,
         service.publish_signing_key,
+        counters.counters,
+        flushing.flusher,
     ):
         cached.cache_clear()
     classes._known.clear()

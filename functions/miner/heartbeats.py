@@ -8,6 +8,7 @@ from coordinator.core.log import logger
 from coordinator.core.rates import rates
 from coordinator.idempotency.service import forget_old
 from coordinator.jobs.expiry import sweep
+from coordinator.metrics.flushing import schedule_ran
 
 _BATCH = 200
 _MAX_BATCHES = 100
@@ -30,4 +31,5 @@ def handler(_event: dict[str, Any], _context: Any) -> dict[str, int]:
     if any(totals.values()):
         logger.info("swept", extra=totals)
     rates().sweep()
+    schedule_ran("heartbeats")
     return totals

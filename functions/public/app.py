@@ -8,17 +8,21 @@ from typing import Any, Literal
 import fastapi_offline
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from coordinator.core.database import database
 from coordinator.core.errors import NotReady
+from coordinator.http import metrics
 from coordinator.http.app import create_app, lambda_handler
+from coordinator.http.errors import error_response
 from coordinator.http.responses import errors
 from coordinator.http.route import JsonRoute, PublicRoute
 from coordinator.http.security import page_policy
+from coordinator.jobs.gauges import gauges
+from coordinator.metrics.counters import totals
 from coordinator.migrations import HEAD
 from coordinator.receipts.service import published_keys
 
@@ -70,6 +74,19 @@ async def get_readiness() -> Health:
     if revision != HEAD:
         raise NotReady("The database is not migrated to this release's schema.", revision=revision, needed=HEAD)
     return Health(status="ready")
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def get_metrics(request: Request) -> Response:
+    """Give all metrics to Prometheus; when METRICS_TOKEN is set, to whoever sends it as a bearer token."""
+    if not metrics.may_read(request.headers.get("authorization")):
+        headers = {"WWW-Authenticate": "Bearer"}
+        return error_response(401, "UNAUTHORIZED", "Send the metrics token as a bearer token.", headers=headers)
+    try:
+        shown = database().read(lambda tx: metrics.exposition(totals(tx), gauges(tx)))
+    except DBAPIError as error:
+        raise NotReady from error
+    return PlainTextResponse(shown, headers={"Cache-Control": "no-store"}, media_type=metrics.CONTENT_TYPE)
 
 
 @keys.get("/.well-known/jwks.json", response_description="A JWK Set.")

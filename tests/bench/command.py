@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.bench import breakdown, claims, cycles, fairness, idle, limits, report, rivals
+from tests.bench import breakdown, claims, cycles, fairness, idle, limits, metrics, report, rivals
 from tests.bench.databases import POSTGRES, SQLITE, databases, kinds_here
 
 _BENCHES = {
@@ -14,6 +14,7 @@ _BENCHES = {
     "fairness": fairness,
     "idle": idle,
     "limits": limits,
+    "metrics": metrics,
     "rivals": rivals,
 }
 
@@ -44,8 +45,8 @@ def main() -> int:
 
 
 _SIZES = {
-    "jobs": (int, "cycles, breakdown, rivals: in each round; claims: in the longest queue"),
-    "rounds": (int, "cycles, rivals: medians are shown; claims: polls of each case; limits: calls of each"),
+    "jobs": (int, "cycles, breakdown, rivals: in each round; claims, metrics: in the longest queue"),
+    "rounds": (int, "cycles, rivals: medians are shown; claims, limits, metrics: calls of each case"),
     "seconds": (float, "fairness, idle, rivals: how long each measurement takes"),
     "clients": (int, "cycles, fairness, rivals"),
     "miners": (int, "cycles, idle"),

@@ -16,6 +16,8 @@ def api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     for group in ("CLIENT", "MINER", "USER"):
         monkeypatch.setenv(f"RATE_LIMIT_{group}", "0")
     forget_process_state()
+    # Counters are written when a test says so, and not by a thread in the midst of it.
+    monkeypatch.setattr("coordinator.metrics.flushing.Flusher.request_ended", lambda _: None)
     import admin.app
     import client.app
     import miner.app

@@ -40,6 +40,8 @@ class Settings:
     rate_limit_client: int
     rate_limit_miner: int
     rate_limit_user: int
+    # Empty: anyone may read the metrics.
+    metrics_token: str
 
 
 @cache
@@ -74,7 +76,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limit_client=_whole(environment, "RATE_LIMIT_CLIENT", 100, 0, _MAX_RATE_LIMIT),
         rate_limit_miner=_whole(environment, "RATE_LIMIT_MINER", 1000, 0, _MAX_RATE_LIMIT),
         rate_limit_user=_whole(environment, "RATE_LIMIT_USER", 60, 0, _MAX_RATE_LIMIT),
+        metrics_token=environment.get("METRICS_TOKEN", "").strip(),
     )
+
+
+def in_lambda() -> bool:
+    """Tells whether this process is an execution environment of AWS Lambda, which is frozen between events.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    return "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ and "AWS_SAM_LOCAL" not in os.environ
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

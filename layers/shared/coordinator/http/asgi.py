@@ -1,6 +1,7 @@
-"""Around every request, whatever becomes of it: its id, security headers, the last resort for errors, HEAD."""
+"""Around every request, whatever becomes of it: id, metrics, security headers, the last resort for errors, HEAD."""
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
@@ -10,7 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.core.log import logger
 from coordinator.http.errors import error_response, on_unexpected_error
+from coordinator.http.metrics import Observed
 from coordinator.http.security import security_headers
+from coordinator.metrics.flushing import flusher
 
 _PRINTABLE_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _PREFIX = "/api"
@@ -25,22 +28,24 @@ class Envelope:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
         request_id = _request_id(scope)
-        started = False
-        head = scope["method"] == "HEAD"
+        status = 0
+        method = scope["method"]
+        head = method == "HEAD"
 
         async def send_enveloped(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 secured = security_headers(message["headers"], scope["scheme"])
                 message["headers"] = [*message["headers"], *secured, (b"x-request-id", request_id), *scope[_ADDED]]
             elif head:
                 message = {**message, "body": b""}
             await send(message)
 
-        method = "GET" if head else scope["method"]
-        scope = {**scope, "method": method, "root_path": _root_path(scope["path"]), _ADDED: []}
+        routed = "GET" if head else method
+        scope = {**scope, "method": routed, "root_path": _root_path(scope["path"]), _ADDED: []}
         try:
             if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 errors = [{"loc": ["path or query"], "msg": "may not contain NUL", "type": "nul_in_string"}]
@@ -50,9 +55,12 @@ class Envelope:
             await self._app(scope, receive, send_enveloped)
         except Exception:  # noqa: BLE001
             logger.exception("%s %s failed", scope["method"], scope["path"], extra={"request_id": request_id.decode()})
-            if not started:
+            if not status:
                 response = await on_unexpected_error(Request(scope), Exception())
                 await response(scope, receive, send_enveloped)
+        finally:
+            Observed.of(scope, method, status or 500, time.perf_counter() - began).note()
+            flusher().request_ended()
 
 
 def add_header(request: Request, name: str, value: str) -> None:

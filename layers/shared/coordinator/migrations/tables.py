@@ -4,8 +4,10 @@ from sqlmodel import SQLModel
 
 import coordinator.audit.models
 import coordinator.idempotency.models
+import coordinator.jobs.gauges
 import coordinator.jobs.indexes
 import coordinator.jobs.models
+import coordinator.metrics.models
 import coordinator.miners.models
 import coordinator.receipts.models
 import coordinator.users.models  # noqa: F401  (imported for the tables that they declare)
