@@ -1,4 +1,4 @@
-"""Which plans PostgreSQL makes: what is asked at each poll must not read a table from end to end."""
+"""Which plans PostgreSQL makes: what is asked often, or of a full table, must go by the index that is made for it."""
 
 import re
 from collections.abc import Callable
@@ -10,25 +10,55 @@ from sqlalchemy import event
 from tests.api import Api
 from tests.bench.filling import class_rows, fill, job_rows
 
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("job_type", ["llm_inference", "transcription"])
-def test_no_statement_of_a_poll_reads_all_jobs(miner: Api, database_url: str, job_type: str) -> None:
+
+def fill_with_jobs(database_url: str) -> None:
     from coordinator.core import clock
 
-    now = clock.machine_now_us()
     kinds: list[tuple[str, dict[str, Any]]] = [("llm_inference", {})]
     [only] = class_rows(kinds)
+    now = clock.machine_now_us()
     fill(database_url, {"job_classes": [only], "jobs": job_rows(3000, kinds, [only["number"]], now)})
+
+
+def plans_of(call: Callable[[], Any]) -> str:
+    """The plans of all statements that a call makes."""
+    from coordinator.core.database import database
+
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(database().engine, "before_cursor_execute", note)
+    call()
+    event.remove(database().engine, "before_cursor_execute", note)
+    return "\n".join(
+        line
+        for s, p in statements
+        for line in database().read(lambda tx, s=s, p=p: tx.exec_driver_sql(f"EXPLAIN {s}", p).scalars().all())
+    )
+
+
+def read_by(plans: str, table: str) -> set[str]:
+    """The indexes by which a table is read, and "all of it" if it is read from end to end."""
+    read = set(re.findall(rf"using (\w+) on {table}\b", plans))
+    return read | ({"all of it"} if f"Seq Scan on {table}" in plans else set())
+
+
+@pytest.mark.parametrize("job_type", ["llm_inference", "transcription"])
+def test_a_poll_reads_jobs_by_the_queue(miner: Api, database_url: str, job_type: str) -> None:
+    fill_with_jobs(database_url)
     miner.register(capabilities=[job_type])
 
-    plans = _plans_of(miner.poll)
+    plans = plans_of(miner.poll)
 
-    assert any("jobs" in plan for plan in plans)
-    assert not [plan for plan in plans if "Seq Scan on jobs" in plan]
+    assert read_by(plans, "jobs") - {"jobs_queue", "jobs_pk"} == {"jobs_unfinished"}
+    # Of all unfinished jobs only the first to expire is looked at.
+    assert re.search(r"Limit .*\n.*using jobs_unfinished", plans)
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_plans_made_while_the_tables_are_small_are_those_for_large_ones(
     client: Api, miner: Api, database_url: str
 ) -> None:
@@ -38,26 +68,26 @@ def test_plans_made_while_the_tables_are_small_are_those_for_large_ones(
     fill(database_url, {})
     client.submit()
 
-    plans = _plans_of(lambda: miner.poll(1))
+    plans = plans_of(lambda: miner.poll(1))
 
-    reading = {index for plan in plans for index in re.findall(r"using (\w+) on attempts", plan)}
-    assert reading == {"attempts_held", "attempts_expiry"}
-    assert not [plan for plan in plans if re.search("Seq Scan on (jobs|attempts|miners)", plan)]
+    assert read_by(plans, "attempts") == {"attempts_held", "attempts_expiry"}
+    assert read_by(plans, "jobs") == {"jobs_queue", "jobs_pk", "jobs_unfinished"}
 
 
-def _plans_of(poll: Callable[[], Any]) -> list[str]:
-    """What PostgreSQL makes of each statement of a poll."""
-    from coordinator.core.database import database
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ("status=failed", "jobs_failed"),
+        ("status=running", "jobs_pk"),
+        ("miner_id=nobody", "jobs_of_miner"),
+        ("client_id=nobody", "jobs_of_client"),
+        ("", "jobs_pk"),
+    ],
+)
+def test_an_operators_list_reads_jobs_by_an_index(admin: Api, database_url: str, filters: str, index: str) -> None:
+    fill_with_jobs(database_url)
+    admin.get("/v1/admin/jobs?limit=1")
 
-    statements: list[tuple[str, Any]] = []
+    plans = plans_of(lambda: admin.get(f"/v1/admin/jobs?{filters}"))
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        statements.append((statement, parameters))
-
-    event.listen(database().engine, "before_cursor_execute", note)
-    poll()
-    event.remove(database().engine, "before_cursor_execute", note)
-    return [
-        "\n".join(database().read(lambda tx, s=s, p=p: tx.exec_driver_sql(f"EXPLAIN {s}", p).scalars().all()))
-        for s, p in statements
-    ]
+    assert read_by(plans, "jobs") == {index}

@@ -30,8 +30,8 @@ def upgrade() -> None:
         "jobs_pending_since",
         "jobs",
         ["created_us"],
-        postgresql_where=sa.text("status = 'pending'"),
-        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("started_us IS NULL AND completed_us IS NULL"),
+        sqlite_where=sa.text("started_us IS NULL AND completed_us IS NULL"),
     )
     if op.get_context().dialect.name == "sqlite":
         _count_on_sqlite()
