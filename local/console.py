@@ -1,5 +1,6 @@
 """What the emulator prints: one line a request, and the functions' logs made readable."""
 
+import asyncio
 import json
 import sys
 import time
@@ -16,9 +17,66 @@ _NOISE = frozenset(
 )
 
 
-def log_request(request: Request, status: int, function: str, seconds: float, start: str, request_id: str) -> None:
-    path = request.path if request.path.isprintable() else ascii(request.path)[1:-1]
-    _write(f"{request.method} {path} {status} {function} {seconds * 1000:.1f} ms {start} {request_id}")
+# What a function's own line about a request says, and the line of the gateway says too.
+_KNOWN = _NOISE | {"request_id", "group", "method", "route", "status", "duration_ms"}
+# The two lines of a request come by different ways.
+_PATIENCE_SECONDS = 0.1
+_MOST_KEPT = 1000
+
+
+class Log:
+    """Prints one line for each request: what the gateway knows of it, then what its function has said of it."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        # By request id: lines that wait for what the function says, and what was said before its line came.
+        self._waiting: dict[str, str] = {}
+        self._said: dict[str, str] = {}
+
+    def request(
+        self, request: Request, status: int, function: str, seconds: float, start: str, request_id: str
+    ) -> None:
+        if self._quiet:
+            return
+        path = request.path if request.path.isprintable() else ascii(request.path)[1:-1]
+        line = f"{request.method} {path} {status} {function} {seconds * 1000:.1f} ms {start} {request_id}"
+        self._give_up(request_id)
+        if request_id in self._said or start == "-":
+            _write(line + self._said.pop(request_id, ""))
+        else:
+            self._waiting[request_id] = line
+            asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._give_up, request_id)
+
+    def output(self, function: str, line: str) -> None:
+        """Prints a line that a function has written; Powertools' JSON becomes text."""
+        record = _record(line)
+        if record is None:
+            _write(f"{function}: {line}")
+        elif record["message"] == "request" and isinstance(record.get("request_id"), str):
+            self._add(record["request_id"], _fields(record, _KNOWN))
+        else:
+            _write(f"{function}: {record['level']} {record['message']}{_fields(record, _NOISE)}")
+            if record.get("exception"):
+                print(record["exception"], flush=True)
+
+    def close(self) -> None:
+        for request_id in list(self._waiting):
+            self._give_up(request_id)
+
+    def _add(self, request_id: str, said: str) -> None:
+        if self._quiet:
+            return
+        if request_id in self._waiting:
+            _write(self._waiting.pop(request_id) + said)
+            return
+        # A function that is killed after it has spoken leaves what nobody asks for.
+        if len(self._said) >= _MOST_KEPT:
+            self._said.clear()
+        self._said[request_id] = said
+
+    def _give_up(self, request_id: str) -> None:
+        if request_id in self._waiting:
+            _write(self._waiting.pop(request_id))
 
 
 def log_failure(function: str, message: str) -> None:
@@ -27,18 +85,6 @@ def log_failure(function: str, message: str) -> None:
 
 def log(message: str) -> None:
     _write(message)
-
-
-def log_output(function: str, line: str) -> None:
-    """Prints a line that a function has written; Powertools' JSON becomes text."""
-    record = _record(line)
-    if record is None:
-        _write(f"{function}: {line}")
-        return
-    extra = "".join(f" {name}={value}" for name, value in record.items() if name not in _NOISE)
-    _write(f"{function}: {record['level']} {record['message']}{extra}")
-    if record.get("exception"):
-        print(record["exception"], flush=True)
 
 
 def error(message: str) -> None:
@@ -83,6 +129,10 @@ def _record(line: str) -> dict[str, Any] | None:
     if not isinstance(record, dict) or record.get("level") not in _LEVELS or "message" not in record:
         return None
     return record
+
+
+def _fields(record: Mapping[str, Any], known: frozenset[str]) -> str:
+    return "".join(f" {name}={value}" for name, value in record.items() if name not in known)
 
 
 def _write(text: str) -> None:

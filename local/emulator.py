@@ -40,9 +40,9 @@ class Emulator:
         self._volume = volume
         self._template = template
         self._listener = listener
-        self._functions = Functions(options.max_environments, console.log_output)
-        log_request = (lambda *_: None) if options.quiet else console.log_request
-        self._gateway = Gateway(self._functions, template.routes, log_request, console.log_failure)
+        self._log = console.Log(quiet=options.quiet)
+        self._functions = Functions(options.max_environments, self._log.output)
+        self._gateway = Gateway(self._functions, template.routes, self._log.request, console.log_failure)
         self._template_folder = options.template.resolve().parent
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -91,6 +91,7 @@ class Emulator:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
             await self._functions.close()
+            self._log.close()
 
     def _start_in_background(self) -> None:
         work = [

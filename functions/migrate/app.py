@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 
 from coordinator.core.config import settings
 from coordinator.core.errors import ConfigurationError
-from coordinator.core.log import logger
+from coordinator.core.log import log_exception
 from coordinator.migrations import HEAD
 from coordinator.migrations.upgrade import upgrade
 
@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
             answer |= {"Status": "FAILED", "Reason": str(error)}
         except Exception as error:  # noqa: BLE001
             # CloudFormation waits an hour for an answer that never comes, so every failure is one.
-            logger.exception("migration failed")
+            log_exception("migration failed", error)
             answer |= {"Status": "FAILED", "Reason": f"{type(error).__name__}: {error}"[:1000]}
     if "ResponseURL" in event:
         _send(event["ResponseURL"], answer)

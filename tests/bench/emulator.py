@@ -19,7 +19,12 @@ _STOPPED_SECONDS = 10
 
 # What the benches' own processes and the emulator's must agree on.
 SECRET_KEY = "bench-secret-0123456789-abcdefghijklmnop"
-VARIABLES = {"SECRET_KEY": SECRET_KEY, **{f"RATE_LIMIT_{group}": "0" for group in ("CLIENT", "MINER", "USER")}}
+VARIABLES = {
+    "SECRET_KEY": SECRET_KEY,
+    # A bench's own process prints figures, and no line for each call.
+    "POWERTOOLS_LOG_LEVEL": "WARNING",
+    **{f"RATE_LIMIT_{group}": "0" for group in ("CLIENT", "MINER", "USER")},
+}
 
 
 class Emulator(NamedTuple):

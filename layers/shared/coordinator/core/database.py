@@ -129,6 +129,7 @@ def _parse(url: str) -> URL:
 def _postgres_engine(url: URL) -> Engine:
     engine = create_engine(
         url,
+        hide_parameters=True,
         pool_size=1,
         max_overflow=0,
         isolation_level="READ COMMITTED",

@@ -52,6 +52,7 @@ def sqlite_engine(url: URL) -> Engine:
     _refuse_unsafe_place(path)
     engine = create_engine(
         url,
+        hide_parameters=True,
         poolclass=StaticPool,
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
     )

@@ -1,4 +1,4 @@
-"""Around every request, whatever becomes of it: id, metrics, security headers, the last resort for errors, HEAD."""
+"""Around every request, whatever becomes of it: id, metrics, log line, security headers, the last resort, HEAD."""
 
 import re
 import time
@@ -9,8 +9,9 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from coordinator.core.log import logger
+from coordinator.core.log import log_exception
 from coordinator.http.errors import error_response, on_unexpected_error
+from coordinator.http.journal import tell
 from coordinator.http.metrics import Observed
 from coordinator.http.security import security_headers
 from coordinator.metrics.flushing import flusher
@@ -31,14 +32,16 @@ class Envelope:
         began = time.perf_counter()
         request_id = _request_id(scope)
         status = 0
+        location = b""
         method = scope["method"]
         head = method == "HEAD"
 
         async def send_enveloped(message: Message) -> None:
-            nonlocal status
+            nonlocal status, location
             if message["type"] == "http.response.start":
                 status = message["status"]
                 secured = security_headers(message["headers"], scope["scheme"])
+                location = next((value for name, value in message["headers"] if name == b"location"), b"")
                 message["headers"] = [*message["headers"], *secured, (b"x-request-id", request_id), *scope[_ADDED]]
             elif head:
                 message = {**message, "body": b""}
@@ -53,13 +56,15 @@ class Envelope:
                 await response(scope, receive, send_enveloped)
                 return
             await self._app(scope, receive, send_enveloped)
-        except Exception:  # noqa: BLE001
-            logger.exception("%s %s failed", scope["method"], scope["path"], extra={"request_id": request_id.decode()})
+        except Exception as error:  # noqa: BLE001
+            log_exception("request failed", error, request_id=request_id.decode())
             if not status:
                 response = await on_unexpected_error(Request(scope), Exception())
                 await response(scope, receive, send_enveloped)
         finally:
-            Observed.of(scope, method, status or 500, time.perf_counter() - began).note()
+            observed = Observed.of(scope, method, status or 500, time.perf_counter() - began)
+            observed.note()
+            tell(scope, observed, request_id.decode(), location.decode("latin-1"))
             flusher().request_ended()
 
 

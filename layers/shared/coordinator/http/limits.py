@@ -9,7 +9,7 @@ from fastapi import Request
 from coordinator.core.clock import SECOND_US
 from coordinator.core.config import settings
 from coordinator.core.errors import CoordinatorError
-from coordinator.core.log import logger
+from coordinator.core.log import log_exception
 from coordinator.core.rates import WINDOW_US, rates
 from coordinator.http.asgi import add_header
 
@@ -45,8 +45,8 @@ def count_call(request: Request, group: Group | None, principal_id: str | None) 
     add_header(request, "ratelimit-policy", f'"{group}";q={limit};w={_WINDOW_SECONDS}')
     try:
         verdict = rates().take(f"{group} {principal_id or _address(request)}", limit)
-    except Exception:  # noqa: BLE001  (whatever it is, the request may still be served)
-        logger.exception("calls can't be counted, so they are not limited")
+    except Exception as error:  # noqa: BLE001  (whatever it is, the request may still be served)
+        log_exception("calls can't be counted, so they are not limited", error)
         return
     # Rounded up, so that a call after this time is not too early.
     seconds = -(-verdict.freed_in_us // SECOND_US)

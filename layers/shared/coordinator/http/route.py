@@ -37,7 +37,7 @@ class JsonRoute(APIRoute):
             if body and self.body_field is not None:
                 _require_json(request)
                 # Where Starlette keeps what `request.json()` has parsed.
-                request._json = parse_json(body)  # noqa: SLF001
+                request._json = request.state.json = parse_json(body)  # noqa: SLF001
             return await inner(request)
 
         return handle
