@@ -1,5 +1,6 @@
 """The numbers of all subjects in one body."""
 
+from pydantic import Field
 from sqlalchemy import Connection
 
 from coordinator.jobs.schemas import JobStatistics
@@ -9,9 +10,11 @@ from coordinator.miners.schemas import MinerCounts
 
 
 class StatsRead(JobStatistics):
+    """The market in numbers."""
+
     miners: MinerCounts
-    users: int
-    payments: int
+    users: int = Field(description="Accounts; this release has none.")
+    payments: int = Field(description="Payments; this release has none.")
 
 
 def stats(tx: Connection) -> StatsRead:

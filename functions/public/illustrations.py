@@ -6,6 +6,7 @@ from typing import Any
 from coordinator.http.openapi import Illustration
 
 _JOB_ID = "0199a3c4-5a1e-7c3b-8f52-3d9b7a1c2e4f"
+_ADMIN_ID = "0199a3af-9c11-7b52-8d3e-6a0b4f8c2d71"
 _OTHER_JOB_ID = "0199a3c4-7b3d-7e10-a2c4-1f0e9d8c7b6a"
 _CLIENT_ID = "0199a3b0-0d4c-7a86-9e1b-5c2f7d3a4b10"
 _MINER_ID = "0199a3b1-44f0-7d29-b6a7-8e4c1d2f3a55"
@@ -19,6 +20,7 @@ _PARAMETERS = {"prompt": "The capital of France is", "max_tokens": 16}
 _RESULT = {"text": "Paris."}
 _PROGRESS = {"percent": 40, "message": "token 6 of 16"}
 _CANCELLED = {"code": "CANCELLED", "message": "The client cancelled the job."}
+_CANCELLED_BY_OPERATOR = {"code": "CANCELLED", "message": "An operator cancelled the job."}
 
 _PENDING_JOB: dict[str, Any] = {
     "id": _JOB_ID,
@@ -92,6 +94,18 @@ _MINER = {
     "heartbeat_timeout_seconds": 90,
     "lease_seconds": 60,
 }
+_WATCHED_MINER = _MINER | {
+    "owner_id": "0199a3b0-5f6a-7e08-a3c9-2b7d1e4f8a96",
+    "disabled": False,
+    "report": {"status": "busy", "metrics": {"gpu_load": 0.97}},
+}
+_INACTIVE = {"status": "inactive"}
+_DISABLED = _INACTIVE | {"disabled": True}
+_ENTRIES = {
+    "miner.enable": (_MINER_ID, "0199a3c6-1d42-7c90-b8e5-7f3a2c6d9e04", {}, "12:02:03.118420"),
+    "miner.disable": (_MINER_ID, "0199a3c5-9b07-7a3f-8c61-4e2d5b8f1a73", {"was": "active"}, "12:01:29.991312"),
+    "job.cancel": (_JOB_ID, "0199a3c4-6227-7d15-9a0c-3c8e6f2b7d48", {"was": "pending"}, "12:00:02.087114"),
+}
 _REGISTERED = ("address", "capabilities", "hardware", "region", "price", "concurrency", "name")
 _POLL = {
     "a job": {
@@ -119,6 +133,7 @@ _ANSWERED = {"job_id": _JOB_ID, "status": "completed", "receipt": _RECEIPT}
 _OF_JOB: Mapping[str, Any] = {"parameters": {"job_id": "$response.body#/id"}}
 _JOB_LINKS = dict.fromkeys(("get_job", "get_job_status", "get_job_result", "list_job_receipts", "cancel_job"), _OF_JOB)
 _OF_MINER: Mapping[str, Any] = {"parameters": {"X-Miner-Id": "$response.body#/id"}}
+_OF_WATCHED_MINER: Mapping[str, Any] = {"parameters": {"miner_id": "$response.body#/id"}}
 _LEASED = {"lease_token": "$response.body#/items/0/lease_token"}
 _LEASE_LINKS: Mapping[str, Mapping[str, Any]] = {
     "report_progress": {
@@ -127,6 +142,19 @@ _LEASE_LINKS: Mapping[str, Mapping[str, Any]] = {
     },
     "post_result": {"requestBody": {**_LEASED, "job_id": "$response.body#/items/0/id", "result": _RESULT}},
 }
+
+
+def _listing(operation_id: str, item: Mapping[str, Any]) -> Illustration:
+    return Illustration(
+        answers={
+            200: {
+                "the first of several pages": {"items": [item], "next_cursor": item["id"]},
+                "none": {"items": [], "next_cursor": None},
+            }
+        },
+        links={operation_id: {"parameters": {"cursor": "$response.body#/next_cursor"}}},
+    )
+
 
 ILLUSTRATIONS = {
     "submit_job": Illustration(
@@ -143,15 +171,7 @@ ILLUSTRATIONS = {
         answers={201: {"pending": _PENDING_JOB}},
         links=_JOB_LINKS,
     ),
-    "list_jobs": Illustration(
-        answers={
-            200: {
-                "the first of several pages": {"items": [_RUNNING_JOB], "next_cursor": _JOB_ID},
-                "none": {"items": [], "next_cursor": None},
-            }
-        },
-        links={"list_jobs": {"parameters": {"cursor": "$response.body#/next_cursor"}}},
-    ),
+    "list_jobs": _listing("list_jobs", _RUNNING_JOB),
     "get_job": Illustration(answers={200: {"running": _RUNNING_JOB, "cancelled": _CANCELLED_JOB}}),
     "get_job_status": Illustration(
         answers={
@@ -253,7 +273,7 @@ ILLUSTRATIONS = {
             },
         },
     ),
-    "deregister": Illustration(answers={200: {"inactive": _MINER | {"status": "inactive"}}}),
+    "deregister": Illustration(answers={200: {"inactive": _MINER | _INACTIVE}}),
     "get_miner": Illustration(answers={200: {"active": _MINER}}),
     "get_earnings": Illustration(
         answers={
@@ -269,6 +289,67 @@ ILLUSTRATIONS = {
             }
         },
         links={"get_earnings": {"parameters": {"cursor": "$response.body#/next_cursor"}}},
+    ),
+    "get_stats": Illustration(
+        answers={
+            200: {
+                "some work": {
+                    "jobs": {"pending": 3, "running": 2, "completed": 1840, "failed": 12},
+                    "miners": {"active": 4, "inactive": 1},
+                    "users": 0,
+                    "payments": 0,
+                    "oldest_pending_seconds": 2.318,
+                    "average_job_seconds": 1.675,
+                },
+                "nothing yet": {
+                    "jobs": {"pending": 0, "running": 0, "completed": 0, "failed": 0},
+                    "miners": {"active": 0, "inactive": 0},
+                    "users": 0,
+                    "payments": 0,
+                    "oldest_pending_seconds": None,
+                    "average_job_seconds": None,
+                },
+            }
+        },
+    ),
+    "list_all_jobs": _listing("list_all_jobs", _RUNNING_JOB),
+    "cancel_any_job": Illustration(
+        answers={200: {"cancelled": _CANCELLED_JOB | {"error": _CANCELLED_BY_OPERATOR}}},
+        links={"requeue_job": _OF_JOB},
+    ),
+    "requeue_job": Illustration(
+        answers={200: {"pending again": _PENDING_JOB | {"attempts": 1, "updated_at": _COMPLETED}}},
+        links={"cancel_any_job": _OF_JOB},
+    ),
+    "list_miners": _listing("list_miners", _WATCHED_MINER),
+    "disable_miner": Illustration(
+        answers={200: {"disabled": _WATCHED_MINER | _DISABLED}},
+        links={"enable_miner": _OF_WATCHED_MINER},
+    ),
+    "enable_miner": Illustration(
+        answers={200: {"not heard yet": _WATCHED_MINER | _INACTIVE}},
+        links={"disable_miner": _OF_WATCHED_MINER},
+    ),
+    "list_receipts": _listing("list_receipts", _RECEIPT),
+    "list_audit": Illustration(
+        answers={
+            200: {
+                "some changes": {
+                    "items": [
+                        {
+                            "id": entry_id,
+                            "admin": _ADMIN_ID,
+                            "action": action,
+                            "subject": subject,
+                            "details": details,
+                            "created_at": f"2026-01-31T{time}Z",
+                        }
+                        for action, (subject, entry_id, details, time) in _ENTRIES.items()
+                    ],
+                    "next_cursor": None,
+                }
+            }
+        },
     ),
     "get_health": Illustration(answers={200: {"it runs": {"status": "ok"}}}),
     "get_readiness": Illustration(answers={200: {"it can serve": {"status": "ready"}}}),

@@ -2,13 +2,15 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from coordinator.core.schemas import Timestamp
+from coordinator.core.schemas import Id, Timestamp
 
 
 class AuditEntryRead(BaseModel):
-    id: str
-    admin: str = Field(description="Which admin key it was, by the id that stands for it.")
-    action: str = Field(examples=["job.requeue"])
-    subject: str = Field(description="The id of the job or miner that was changed.")
-    details: dict[str, Any]
-    created_at: Timestamp
+    """One change that an operator made; it is never changed or removed."""
+
+    id: Id = Field(description="The entry's id, a UUIDv7.")
+    admin: Id = Field(description="Which admin key it was, by the id that stands for it.")
+    action: str = Field(description="`job.cancel`, `job.requeue`, `miner.disable` or `miner.enable`.")
+    subject: Id = Field(description="The id of the job or miner that was changed.")
+    details: dict[str, Any] = Field(description="More by action: `was` is the status before.")
+    created_at: Timestamp = Field(description="When it was changed.")

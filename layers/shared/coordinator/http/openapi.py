@@ -27,7 +27,9 @@ yields a signed receipt that anyone can verify offline.
 """
 _TAGS = {
     "client": "Clients submit jobs, follow them, and fetch results and receipts.",
-    "miner": "Miners register, send heartbeats, lease jobs and post results. A key may run several miners.",
+    "miner": "Miners register, send heartbeats, lease jobs and post results. A key may run several miners. "
+    "All calls of a miner that an operator has disabled are a 403.",
+    "admin": "Operators see everybody's jobs, miners and receipts, and step in. All that they change is in the audit.",
     "public": "What anyone may ask.",
 }
 _SECURITY_SCHEMES = {
@@ -174,11 +176,11 @@ def _named(examples: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _share_errors(operation: dict[str, Any], shared: dict[str, Any]) -> None:
-    """Puts every error answer with only one code into the components, under this code."""
+    """Puts every error answer with only one code into the components, under this code, unless another has its place."""
     for status, response in operation["responses"].items():
         if status == "default":
             operation["responses"][status] = {"$ref": "#/components/responses/UNEXPECTED"}
         elif status.startswith(("4", "5")) and len(response["content"]["application/json"]["examples"]) == 1:
             code = next(iter(response["content"]["application/json"]["examples"]))
-            shared[code] = response
-            operation["responses"][status] = {"$ref": f"#/components/responses/{code}"}
+            if shared.setdefault(code, response) == response:
+                operation["responses"][status] = {"$ref": f"#/components/responses/{code}"}

@@ -54,7 +54,7 @@ def disable_miner(tx: Connection, admin_id: str, miner_id: str) -> MinerOperator
     """Gives all that a miner holds back to the queue and refuses its calls until it is enabled.
 
     Raises:
-        MinerNotFound: there is no such miner.
+        NoSuchMiner: there is no such miner.
     """
     miner = miners_operations.lock(tx, miner_id)
     if not miner.disabled:
@@ -68,7 +68,7 @@ def enable_miner(tx: Connection, admin_id: str, miner_id: str) -> MinerOperatorR
     """Lets a disabled miner work again.
 
     Raises:
-        MinerNotFound: there is no such miner.
+        NoSuchMiner: there is no such miner.
     """
     miner = miners_operations.lock(tx, miner_id)
     if miner.disabled:

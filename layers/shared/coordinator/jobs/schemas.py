@@ -110,16 +110,24 @@ class JobResultRead(BaseModel):
 
 
 class JobCounts(BaseModel):
-    pending: int
-    running: int
-    completed: int
-    failed: int
+    """How many jobs there are."""
+
+    pending: int = Field(description="Those that wait for a miner.")
+    running: int = Field(description="Those that a miner holds.")
+    completed: int = Field(description="Those that have a result.")
+    failed: int = Field(description="Those that ended without one, cancelled ones too.")
 
 
 class JobStatistics(BaseModel):
+    """How many jobs there are, and how long they take."""
+
     jobs: JobCounts
-    oldest_pending_seconds: float | None
-    average_job_seconds: float | None = Field(description="From lease to result, over the latest 1000 completed jobs.")
+    oldest_pending_seconds: float | None = Field(
+        description="How long ago the oldest of the waiting jobs was submitted; null when none waits."
+    )
+    average_job_seconds: float | None = Field(
+        description="From lease to result, over the latest 1000 completed jobs; null before the first."
+    )
 
 
 class Assignment(BaseModel):

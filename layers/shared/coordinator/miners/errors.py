@@ -7,6 +7,10 @@ class MinerNotFound(CoordinatorError):
     code = "MINER_NOT_FOUND"
 
 
+class NoSuchMiner(MinerNotFound):
+    """There is no such miner."""
+
+
 class MinerIdRequired(CoordinatorError):
     """This key runs several miners; name one in the header X-Miner-Id."""
 

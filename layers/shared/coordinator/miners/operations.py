@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 from coordinator.core.ids import is_id
 from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import Page, PageQuery
-from coordinator.miners.errors import MinerNotFound
+from coordinator.miners.errors import NoSuchMiner
 from coordinator.miners.schemas import MinerCounts, MinerOperatorRead, MinerStatus
 from coordinator.miners.service import ACTIVE, INACTIVE, miners, read
 
@@ -22,11 +22,11 @@ def lock(tx: Connection, miner_id: str) -> Row[Any]:
     """The miner, held until the transaction ends, so that its own calls wait.
 
     Raises:
-        MinerNotFound: there is none with this id.
+        NoSuchMiner: there is none with this id.
     """
     miner = tx.execute(_LOCKED, {"miner_id": miner_id}).first() if is_id(miner_id) else None
     if miner is None:
-        raise MinerNotFound("There is no such miner.")
+        raise NoSuchMiner
     return miner
 
 

@@ -93,14 +93,16 @@ class MinerRead(BaseModel):
 class MinerOperatorRead(MinerRead):
     """A miner as operators see it."""
 
-    owner_id: str = Field(description="Which miner key registered it, by the id that stands for it.")
-    disabled: bool
+    owner_id: Id = Field(description="Which miner key registered it, by the id that stands for it.")
+    disabled: bool = Field(description="An operator has disabled it: all its calls are refused.")
     report: dict[str, Any] = Field(description="What its last heartbeat said.")
 
 
 class MinerCounts(BaseModel):
-    active: int
-    inactive: int
+    """How many miners there are."""
+
+    active: int = Field(description="Those that get jobs.")
+    inactive: int = Field(description="Those that have left, fell silent or are disabled.")
 
 
 class Heartbeat(RequestBody):
