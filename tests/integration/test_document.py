@@ -86,6 +86,18 @@ def test_an_operation_has_the_errors_of_its_kind(operation: dict[str, Any]) -> N
 
 
 @each_operation
+def test_an_operation_says_what_becomes_of_repetitions_if_it_takes_a_key_for_them(operation: dict[str, Any]) -> None:
+    takes_key = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
+
+    codes = {code for status, answer in answers(operation).items() if status[0] == "4" for code in error_codes(answer)}
+    replayed = {status for status, answer in answers(operation).items() if "Idempotency-Replayed" in answer["headers"]}
+
+    assert takes_key is ("201" in operation["responses"])
+    assert ({"IDEMPOTENCY_IN_PROGRESS", "IDEMPOTENCY_KEY_REUSED"} <= codes) is takes_key
+    assert replayed == {status for status in operation["responses"] if status[0] == "2" and takes_key}
+
+
+@each_operation
 def test_errors_stand_under_their_status_and_explain_themselves(operation: dict[str, Any]) -> None:
     for status, answer in answers(operation).items():
         if status.startswith(("4", "5")):

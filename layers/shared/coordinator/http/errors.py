@@ -32,7 +32,7 @@ STATUS_OF = {
     "RATE_LIMITED": 429,
     "NOT_READY": 503,
 }
-_HEADERS_OF = {
+HEADERS_OF = {
     "UNAUTHORIZED": {"WWW-Authenticate": "ApiKey"},
     "IDEMPOTENCY_IN_PROGRESS": {"Retry-After": "1"},
 }
@@ -67,7 +67,7 @@ def error_response(
 
 async def on_coordinator_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, CoordinatorError)  # noqa: S101  (registered for this class only)
-    headers = _HEADERS_OF.get(error.code)
+    headers = HEADERS_OF.get(error.code)
     return error_response(STATUS_OF[error.code], error.code, error.message, error.details, headers)
 
 

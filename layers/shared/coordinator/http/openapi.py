@@ -10,8 +10,9 @@ from fastapi import APIRouter, FastAPI
 from fastapi.utils import deep_dict_update
 
 from coordinator.core.errors import CoordinatorError, Forbidden, InvalidInput, Unauthorized
-from coordinator.http.errors import PayloadTooLarge, UnsupportedMediaType
+from coordinator.http.errors import HEADERS_OF, PayloadTooLarge, UnsupportedMediaType
 from coordinator.http.responses import ErrorBody, errors
+from coordinator.idempotency.errors import IdempotencyInProgress, IdempotencyKeyReused
 
 _DESCRIPTION = """\
 A coordinator for a market of computation: clients submit jobs, miners lease and run them, and every finished job
@@ -52,6 +53,16 @@ _HEADERS = {
         "required": True,
         "schema": {"type": "string"},
         "example": "ApiKey",
+    },
+    "Retry-After": {
+        "description": "After how many seconds to send the request again.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+        "example": "1",
+    },
+    "Idempotency-Replayed": {
+        "description": "`true` when this is the first answer to the same request, given again.",
+        "schema": {"type": "string", "const": "true"},
+        "example": "true",
     },
 }
 # What FastAPI makes of Page[JobRead].
@@ -128,17 +139,19 @@ def _complete(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     deep_dict_update(responses, {str(status): answer for status, answer in errors(*_errors_of_kind(operation)).items()})
     for status, response in responses.items():
-        response.setdefault("headers", {})["X-Request-Id"] = {"$ref": "#/components/headers/X-Request-Id"}
+        names = ["X-Request-Id"]
+        if status.startswith("2") and _takes_idempotency_key(operation):
+            names.append("Idempotency-Replayed")
         if "model" in response:
             del response["model"]
             response["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/ErrorBody"}
-        if status == "401":
-            response["headers"]["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
         if status.startswith(("4", "5")):
             examples = response["content"]["application/json"]["examples"]
+            names += (name for code in examples for name in HEADERS_OF.get(code, ()))
             response["description"] = "\n\n".join(
                 f"`{code}`: {example['value']['error']['message']}" for code, example in sorted(examples.items())
             )
+        response.setdefault("headers", {}).update({name: {"$ref": f"#/components/headers/{name}"} for name in names})
     operation["responses"] = dict(sorted(responses.items()))
 
 
@@ -150,6 +163,12 @@ def _errors_of_kind(operation: Mapping[str, Any]) -> Iterator[type[CoordinatorEr
         yield from (PayloadTooLarge, UnsupportedMediaType)
     if "requestBody" in operation or "parameters" in operation:
         yield InvalidInput
+    if _takes_idempotency_key(operation):
+        yield from (IdempotencyInProgress, IdempotencyKeyReused)
+
+
+def _takes_idempotency_key(operation: Mapping[str, Any]) -> bool:
+    return any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
 
 
 def _forbid_null(parameter: dict[str, Any]) -> None:
