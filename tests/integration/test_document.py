@@ -1,7 +1,7 @@
 """The OpenAPI document says of each operation what a caller has to know, and what it shows is true to its own types."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,30 @@ def test_an_operation_says_what_becomes_of_repetitions_if_it_takes_a_key_for_the
     assert takes_key is ("201" in operation["responses"])
     assert ({"IDEMPOTENCY_IN_PROGRESS", "IDEMPOTENCY_KEY_REUSED"} <= codes) is takes_key
     assert replayed == {status for status in operation["responses"] if status[0] == "2" and takes_key}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "counted"),
+    [
+        ("/v1/client/", lambda _status: True),
+        ("/v1/miner/", lambda _status: True),
+        ("/.well-known/", lambda _status: True),
+        # Served without a limit; but nobody may try many keys.
+        ("/v1/admin/", lambda status: status in {"401", "403", "429"}),
+        ("/health", lambda _status: False),
+    ],
+)
+def test_answers_to_calls_that_are_counted_say_what_is_left(prefix: str, counted: Callable[[str], bool]) -> None:
+    operations = [one for path, of_path in DOC["paths"].items() for one in of_path.values() if path.startswith(prefix)]
+
+    assert operations
+    for operation in operations:
+        found = answers(operation)
+        assert ("429" in found) is counted("429")
+        assert "Retry-After" in found.get("429", {"headers": {"Retry-After"}})["headers"]
+        del found["default"]
+        for name in ("RateLimit", "RateLimit-Policy"):
+            assert {status for status, one in found.items() if name in one["headers"]} == set(filter(counted, found))
 
 
 @each_operation

@@ -11,7 +11,9 @@ from fastapi.utils import deep_dict_update
 
 from coordinator.core.errors import CoordinatorError, Forbidden, InvalidInput, Unauthorized
 from coordinator.http.errors import HEADERS_OF, PayloadTooLarge, UnsupportedMediaType
+from coordinator.http.limits import RateLimited
 from coordinator.http.responses import ErrorBody, errors
+from coordinator.http.route import JsonRoute
 from coordinator.idempotency.errors import IdempotencyInProgress, IdempotencyKeyReused
 
 _DESCRIPTION = """\
@@ -23,6 +25,9 @@ yields a signed receipt that anyone can verify offline.
 - Ids are UUIDv7. Times are RFC 3339 in UTC. Amounts of AITBC are decimal strings with at most 8 places.
 - Every answer carries `X-Request-Id`, which names the request in the coordinator's log. Send one of your own (1 to 128
   printable ASCII characters) to find it again.
+- Calls are limited by the minute: those of clients and miners for each key, those for published keys and those whose
+  key is refused by address. `RateLimit-Policy` names the limit, `RateLimit` says what is left of it; a call too many is
+  a 429 with `Retry-After`.
 - Every error has the same body. Programs go by its `code`; beside those listed, 5xx answers may come from whatever
   stands in front.
 """
@@ -59,12 +64,25 @@ _HEADERS = {
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
         "example": "1",
     },
+    "RateLimit": {
+        "description": "How many calls are left to the group (`r`), and in how many seconds there is one more (`t`); "
+        "as in draft-ietf-httpapi-ratelimit-headers-11. Missing when there is no limit.",
+        "schema": {"type": "string"},
+        "example": '"client";r=99;t=60',
+    },
+    "RateLimit-Policy": {
+        "description": "How many calls the group allows (`q`) in how many seconds (`w`).",
+        "schema": {"type": "string"},
+        "example": '"client";q=100;w=60',
+    },
     "Idempotency-Replayed": {
         "description": "`true` when this is the first answer to the same request, given again.",
         "schema": {"type": "string", "const": "true"},
         "example": "true",
     },
 }
+# Refused keys are counted everywhere.
+_REFUSALS = {"401", "403", "429"}
 # What FastAPI makes of Page[JobRead].
 _PAGE = re.compile(r"\bPage[_\[](\w+?)(?:Read)?[_\]]")
 _INTERNAL_ERROR = {
@@ -120,15 +138,16 @@ def merged_document(*routers: APIRouter, illustrations: Mapping[str, Illustratio
         # FastAPI's titles say a field's name once more.
         for described in schema.get("properties", {}).values():
             described.pop("title", None)
+    groups = {route.name: route.group for router in routers for route in router.routes if isinstance(route, JsonRoute)}
     for operations in document["paths"].values():
         for operation in operations.values():
-            _complete(operation)
+            _complete(operation, limited=groups[operation["operationId"]] is not None)
             _illustrate(operation, illustrations[operation["operationId"]])
             _share_errors(operation, components["responses"])
     return document
 
 
-def _complete(operation: dict[str, Any]) -> None:
+def _complete(operation: dict[str, Any], *, limited: bool) -> None:
     """Adds what follows from the kind of operation and from its docstring: a title, an empty line, the rest."""
     title, _, operation["description"] = operation["description"].partition("\n\n")
     operation["summary"] = title.removesuffix(".")
@@ -137,9 +156,12 @@ def _complete(operation: dict[str, Any]) -> None:
         del parameter["schema"]["title"]
         _forbid_null(parameter)
     responses = operation["responses"]
-    deep_dict_update(responses, {str(status): answer for status, answer in errors(*_errors_of_kind(operation)).items()})
+    of_kind = errors(*_errors_of_kind(operation, limited=limited))
+    deep_dict_update(responses, {str(status): answer for status, answer in of_kind.items()})
     for status, response in responses.items():
         names = ["X-Request-Id"]
+        if limited or (operation["security"] and status in _REFUSALS):
+            names += ("RateLimit-Policy", "RateLimit")
         if status.startswith("2") and _takes_idempotency_key(operation):
             names.append("Idempotency-Replayed")
         if "model" in response:
@@ -148,6 +170,8 @@ def _complete(operation: dict[str, Any]) -> None:
         if status.startswith(("4", "5")):
             examples = response["content"]["application/json"]["examples"]
             names += (name for code in examples for name in HEADERS_OF.get(code, ()))
+            if status == "429":
+                names.append("Retry-After")
             response["description"] = "\n\n".join(
                 f"`{code}`: {example['value']['error']['message']}" for code, example in sorted(examples.items())
             )
@@ -155,10 +179,12 @@ def _complete(operation: dict[str, Any]) -> None:
     operation["responses"] = dict(sorted(responses.items()))
 
 
-def _errors_of_kind(operation: Mapping[str, Any]) -> Iterator[type[CoordinatorError]]:
+def _errors_of_kind(operation: Mapping[str, Any], *, limited: bool) -> Iterator[type[CoordinatorError]]:
     """What is answered before the route's own function runs."""
     if operation["security"]:
         yield from (Unauthorized, Forbidden)
+    if operation["security"] or limited:
+        yield RateLimited
     if "requestBody" in operation:
         yield from (PayloadTooLarge, UnsupportedMediaType)
     if "requestBody" in operation or "parameters" in operation:

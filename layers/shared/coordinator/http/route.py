@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pydantic_core
 from fastapi import Depends, Request, Response
@@ -26,6 +26,9 @@ _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class JsonRoute(APIRoute):
     """Reads the body as strict JSON: bounded in size and depth, no NaN, no lone surrogates, no NUL."""
 
+    # Which group's limit holds for calls that are served; the OpenAPI document says so too.
+    group: ClassVar[Group | None] = None
+
     def get_route_handler(self) -> _Handler:
         inner = super().get_route_handler()
 
@@ -48,9 +51,10 @@ class JsonRoute(APIRoute):
 
 def route_for(role: Role) -> type[JsonRoute]:
     """A route that only keys with this role may call; the key is checked before the body is looked at."""
-    group = _GROUP_OF[role]
 
     class RoleRoute(JsonRoute):
+        group = _GROUP_OF[role]
+
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.openapi_extra = {"security": [{"ApiKey": []}]}
@@ -60,9 +64,9 @@ def route_for(role: Role) -> type[JsonRoute]:
                 principal = authenticate(request.headers.get("x-api-key"), role)
             except (Unauthorized, Forbidden):
                 # By address, so that nobody tries many keys; one that is known is still served from there.
-                count_call(request, group or Group.USER, None)
+                count_call(request, self.group or Group.USER, None)
                 raise
-            count_call(request, group, principal.id)
+            count_call(request, self.group, principal.id)
             request.state.principal = principal
 
     return RoleRoute
@@ -71,8 +75,10 @@ def route_for(role: Role) -> type[JsonRoute]:
 class PublicRoute(JsonRoute):
     """A route that anyone may call, but nobody too often."""
 
+    group = Group.USER
+
     def authenticate(self, request: Request) -> None:
-        count_call(request, Group.USER, None)
+        count_call(request, self.group, None)
 
 
 async def _principal(request: Request) -> Principal:
