@@ -16,6 +16,7 @@ from local.deployment import deploy
 from local.environments import Functions
 from local.gateway import Gateway
 from local.options import DOTENV, Options, read_environment
+from local.protocol import Protocol
 from local.scheduler import run_schedule
 from local.template import Function, Template, TemplateError, read_template
 from local.volume import Volume
@@ -61,6 +62,7 @@ class Emulator:
                 server_header=False,
                 date_header=True,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
+                http=Protocol,
                 ws="none",
                 # Who calls is who connects, whatever a header says.
                 proxy_headers=False,

@@ -117,7 +117,7 @@ class _Pattern:
             f"(?P<{name}>{'.+' if plus else '[^/]+'})" for name, plus in zip(literal[1::3], literal[2::3], strict=True)
         ]
         interleaved = "".join(part + group for part, group in zip(parts, [*groups, ""], strict=True))
-        self._path = re.compile(interleaved) if route.key != "$default" else None
+        self._path = re.compile(interleaved, re.DOTALL) if route.key != "$default" else None
         greedy = "+" in literal[2::3]
         # A full match goes before a greedy one, the longer before the shorter, a method before ANY, $default last.
         self.precedence = (

@@ -108,6 +108,7 @@ def test_cookies_become_header_fields_each(start: Start) -> None:
 def test_an_exact_route_goes_before_a_greedy_one(emulator: Emulator) -> None:
     assert emulator.call("GET", "/one/exact").json["routeKey"] == "GET /one/exact"
     assert emulator.call("POST", "/one/exact").json["routeKey"] == "ANY /one/{proxy+}"
+    assert emulator.call("GET", "/one/%0A").json["routeKey"] == "ANY /one/{proxy+}"
     assert emulator.call("GET", "/two/7/x").json["pathParameters"] == {"id": "7"}
 
 

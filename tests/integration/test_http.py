@@ -55,6 +55,12 @@ def test_unknown_paths_and_methods_have_the_contracts_error(
     assert answer.headers["x-request-id"] == "gateway-id"
 
 
+@pytest.mark.parametrize("path", ["", "/api"])
+def test_a_405_names_all_methods_of_the_path(api: Api, path: str) -> None:
+    assert api.as_(CLIENT).call("PUT", path + JOBS).headers["allow"] == "GET, HEAD, POST"
+    assert api.call("DELETE", f"{path}/health").headers["allow"] == "GET, HEAD"
+
+
 @pytest.mark.parametrize(
     ("raw", "kind"),
     [
@@ -74,6 +80,9 @@ def test_unknown_paths_and_methods_have_the_contracts_error(
         ('{"job_type": 5}', "string_type"),
         ('{"job_type": "custom", "priority": "5"}', "int_type"),
         ('{"job_type": "custom", "priority": 10}', "less_than_equal"),
+        ('{"job_type": "custom", "priority": 5.5}', "int_type"),
+        ('{"job_type": "custom", "job_type": "custom"}', "json_name_twice"),
+        ('{"job_type": "custom", "parameters": {"a": [{"b": 1, "\\u0062": 1}]}}', "json_name_twice"),
         ('{"job_type": "custom", "parameters": []}', "dict_type"),
         ("[]", "model_attributes_type"),
     ],
@@ -96,6 +105,19 @@ def test_64_levels_are_not_too_deep(api: Api) -> None:
         nested = [nested]
 
     assert api.as_(CLIENT).post(JOBS, {"job_type": "custom", "parameters": {"a": nested}}).status == 201
+
+
+def test_a_whole_number_may_be_written_with_a_zero_fraction(api: Api) -> None:
+    """So JSON Schema has it, and canonical JSON writes both the same."""
+    job = api.as_(CLIENT).post(JOBS, {"job_type": "custom", "priority": 7.0, "parameters": {"n": 7.0}}).json
+
+    assert (job["priority"], job["parameters"]) == (7, {"n": 7})
+
+
+def test_a_colon_in_a_string_is_no_name(api: Api) -> None:
+    raw = r'{"job_type": "custom", "parameters": {"a:\\": "b: \"c\": d", "e": {}, "": ":"}}'
+
+    assert api.as_(CLIENT).post(JOBS, raw=raw).status == 201
 
 
 def test_a_body_over_1_mib_is_413(api: Api) -> None:

@@ -28,6 +28,15 @@ Amount = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(100000000(\.0{1,8})?|(0|[1-9][0-9]{0,7})(\.[0-9]{1,8})?)$"}),
 ]
 
+
+def _without_zero_fraction(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# 5.0 is 5, in JSON Schema as in canonical JSON.
+WHOLE = BeforeValidator(_without_zero_fraction)
+Whole = Annotated[int, WHOLE]
+
 # What ids and times look like, for the document alone: a caller's id of another form is one that nobody has.
 Id = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

@@ -8,11 +8,11 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from mangum import Mangum
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 from coordinator.core.config import settings
 from coordinator.core.errors import CoordinatorError
 from coordinator.http.asgi import Envelope
+from coordinator.http.cors import Cors
 from coordinator.http.errors import (
     on_coordinator_error,
     on_http_exception,
@@ -59,7 +59,7 @@ def _enveloped(app: FastAPI) -> Envelope:
     if not origins:
         return Envelope(app)
     return Envelope(
-        CORSMiddleware(
+        Cors(
             app,
             allow_origins=origins,
             allow_methods=["GET", "POST", "DELETE"],

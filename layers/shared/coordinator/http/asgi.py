@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.core.log import log_exception
-from coordinator.http.errors import error_response, on_unexpected_error
+from coordinator.http.errors import on_unexpected_error
 from coordinator.http.journal import tell
 from coordinator.http.metrics import Observed
 from coordinator.http.security import security_headers
@@ -50,11 +50,6 @@ class Envelope:
         routed = "GET" if head else method
         scope = {**scope, "method": routed, "root_path": _root_path(scope["path"]), _ADDED: []}
         try:
-            if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-                errors = [{"loc": ["path or query"], "msg": "may not contain NUL", "type": "nul_in_string"}]
-                response = error_response(422, "VALIDATION_ERROR", "The request is not valid.", {"errors": errors})
-                await response(scope, receive, send_enveloped)
-                return
             await self._app(scope, receive, send_enveloped)
         except Exception as error:  # noqa: BLE001
             log_exception("request failed", error, request_id=request_id.decode())

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
 from coordinator.core.errors import CoordinatorError
@@ -78,17 +79,24 @@ async def on_validation_error(_request: Request, error: Exception) -> Response:
     return error_response(422, "VALIDATION_ERROR", "The request is not valid.", {"errors": errors})
 
 
-async def on_http_exception(_request: Request, error: Exception) -> Response:
+async def on_http_exception(request: Request, error: Exception) -> Response:
     """Unknown paths and methods, as Starlette reports them."""
     assert isinstance(error, HTTPException)  # noqa: S101
     status = HTTPStatus(error.status_code)
-    return error_response(
-        error.status_code, status.name, _MESSAGES.get(status, status.description), headers=error.headers
-    )
+    headers = {"Allow": _methods_at(request)} if status == HTTPStatus.METHOD_NOT_ALLOWED else error.headers
+    return error_response(error.status_code, status.name, _MESSAGES.get(status, status.description), headers=headers)
 
 
 async def on_unexpected_error(_request: Request, _error: Exception) -> Response:
     return error_response(500, "INTERNAL_ERROR", "Something went wrong here; the log knows it by the request id.")
+
+
+def _methods_at(request: Request) -> str:
+    """What the path takes, over all of its routes; Starlette itself names the first one's."""
+    path = request.scope["path"].removeprefix(request.scope["root_path"])
+    routes = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.fullmatch(path)]
+    methods = {method for route in routes for method in route.methods or ()}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def _plain(location: Iterable[Any]) -> list[str | int]:

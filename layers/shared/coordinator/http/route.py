@@ -1,6 +1,7 @@
 """What every route does before its function runs: who calls and how often, is the body sound JSON."""
 
 import math
+import re
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, ClassVar
 
@@ -9,7 +10,7 @@ from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from coordinator.core.errors import Forbidden, Unauthorized
+from coordinator.core.errors import Forbidden, InvalidInput, Unauthorized
 from coordinator.http.errors import PayloadTooLarge, UnsupportedMediaType
 from coordinator.http.limits import Group, count_call
 from coordinator.users.keys import Principal, Role, authenticate
@@ -19,12 +20,13 @@ MAX_DEPTH = 64
 
 # Administrators are few, and must get through when it matters.
 _GROUP_OF = {Role.CLIENT: Group.CLIENT, Role.MINER: Group.MINER, Role.ADMIN: None}
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class JsonRoute(APIRoute):
-    """Reads the body as strict JSON: bounded in size and depth, no NaN, no lone surrogates, no NUL."""
+    """Reads the body as strict JSON: bounded in size and depth, no NaN, no lone surrogates, no NUL, no name twice."""
 
     # Which group's limit holds for calls that are served; the OpenAPI document says so too.
     group: ClassVar[Group | None] = None
@@ -34,6 +36,7 @@ class JsonRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             self.authenticate(request)
+            _require_no_nul(request)
             body = await request.body()
             if len(body) > MAX_BODY_BYTES:
                 raise PayloadTooLarge
@@ -100,7 +103,15 @@ def parse_json(body: bytes) -> Any:
     except ValueError as error:
         raise _invalid("json_invalid", str(error)) from error
     _require_storable(value, MAX_DEPTH)
+    # Outside of strings a colon stands between a name and its value, and nowhere else.
+    if _STRING.sub(b"", body).count(b":") != _count_members(value):
+        raise _invalid("json_name_twice", "a name stands twice in an object")
     return value
+
+
+def _require_no_nul(request: Request) -> None:
+    if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+        raise InvalidInput.at("path or query", message="may not contain NUL", kind="nul_in_string")
 
 
 def _require_json(request: Request) -> None:
@@ -129,3 +140,9 @@ def _require_storable(value: Any, levels: int) -> None:
         if isinstance(value, dict):
             for child in value.values():
                 _require_storable(child, levels - 1)
+
+
+def _count_members(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_members, value.values()))
+    return sum(map(_count_members, value)) if isinstance(value, list) else 0

@@ -1,11 +1,11 @@
 """The HTTP bodies of jobs, as the contract has them."""
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from coordinator.core.schemas import Amount, Id, RequestBody, Timestamp
+from coordinator.core.schemas import Amount, Id, RequestBody, Timestamp, Whole
 from coordinator.receipts.schemas import ReceiptRead
 
 
@@ -40,10 +40,14 @@ class JobCreate(RequestBody):
     job_type: str = Field(max_length=64, description="One of the coordinator's job types, such as `llm_inference`.")
     parameters: dict[str, Any] = Field(default_factory=dict, description="What the miner is given; any JSON object.")
     constraints: Constraints = Field(default_factory=Constraints, description="Which miners may get the job.")
-    priority: int = Field(default=5, ge=0, le=HIGHEST_PRIORITY, description="Higher first.")
-    ttl_seconds: int = Field(default=3600, ge=1, le=604_800, description="How long it may stay unfinished, in seconds.")
-    timeout_seconds: int = Field(default=600, ge=1, le=86_400, description="How long one attempt may run, in seconds.")
-    max_attempts: int = Field(default=3, ge=1, le=10, description="How many leases it may take.")
+    priority: Whole = Field(default=5, ge=0, le=HIGHEST_PRIORITY, description="Higher first.")
+    ttl_seconds: Whole = Field(
+        default=3600, ge=1, le=604_800, description="How long it may stay unfinished, in seconds."
+    )
+    timeout_seconds: Whole = Field(
+        default=600, ge=1, le=86_400, description="How long one attempt may run, in seconds."
+    )
+    max_attempts: Whole = Field(default=3, ge=1, le=10, description="How many leases it may take.")
     max_price: Amount | None = Field(default=None, description="AITBC held for the job; without it the job is free.")
 
 
@@ -197,8 +201,40 @@ class ResultError(RequestBody):
     )
 
 
+Metrics = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {
+                "units": {
+                    "type": ["number", "null"],
+                    "minimum": 0,
+                    "exclusiveMaximum": 2**53,
+                    "description": "How much was delivered; without it the receipt says how long it took.",
+                },
+                "unit_type": {
+                    "type": ["string", "null"],
+                    "minLength": 1,
+                    "maxLength": 64,
+                    "description": "What is counted, such as `tokens`.",
+                },
+            },
+            "additionalProperties": True,
+        }
+    ),
+]
+
+
 class ResultCreate(RequestBody):
     """A miner's answer to a job."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            # Failed, with an error that is null or left out.
+            "not": {"properties": {"status": {"const": "failed"}, "error": {"type": "null"}}, "required": ["status"]}
+        }
+    )
 
     job_id: Id = Field(max_length=100, description="The assignment's `id`.")
     lease_token: str | None = Field(
@@ -207,9 +243,7 @@ class ResultCreate(RequestBody):
     status: Literal["completed", "failed"] = Field(default="completed", description="Whether there is a result.")
     result: Any = Field(default=None, description="Any JSON value.")
     error: ResultError | None = Field(default=None, description="Why it failed; needed when `status` is `failed`.")
-    metrics: dict[str, Any] | None = Field(
-        default=None, description="`units` (a number) and `unit_type` go into the receipt."
-    )
+    metrics: Metrics | None = Field(default=None, description="`units` and `unit_type` go into the receipt.")
     signature: str | None = Field(
         default=None,
         max_length=200,

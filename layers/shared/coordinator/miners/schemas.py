@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AfterValidator, BaseModel, Field
 
-from coordinator.core.schemas import Amount, Id, RequestBody, Timestamp
+from coordinator.core.schemas import WHOLE, Amount, Id, RequestBody, Timestamp, Whole
 
 
 def _check_public_key(value: str) -> str:
@@ -60,7 +60,7 @@ class MinerRegister(RequestBody):
     price: Amount = Field(
         default=0, description="AITBC a job.", validate_default=False, json_schema_extra={"default": "0"}
     )
-    concurrency: int = Field(default=1, ge=1, le=1000, description="How many jobs it runs at once.")
+    concurrency: Whole = Field(default=1, ge=1, le=1000, description="How many jobs it runs at once.")
     public_key: PublicKey | None = Field(
         default=None, description="Ed25519, 32 bytes in base64url. Results must then be signed."
     )
@@ -109,9 +109,11 @@ class Heartbeat(RequestBody):
     """What a miner may tell of itself; all of it may be left out."""
 
     status: str | None = Field(default=None, max_length=64, description="A word of the miner's own.")
-    inflight: Annotated[int, Field(ge=0)] | Annotated[list[str], Field(max_length=1000)] | None = Field(
-        default=None,
-        description="How many jobs it works on, or the list of their ids: then only their leases are renewed.",
+    inflight: Annotated[Annotated[int, Field(ge=0)] | Annotated[list[str], Field(max_length=1000)] | None, WHOLE] = (
+        Field(
+            default=None,
+            description="How many jobs it works on, or the list of their ids: then only their leases are renewed.",
+        )
     )
     metrics: dict[str, Any] | None = Field(default=None, description="Figures of the miner's own.")
 
