@@ -26,6 +26,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         tmp_path_factory.mktemp("served"),
         *("--template", str(ROOT / "template.yaml"), "--no-reload", "--quiet", "--max-environments", "4"),
         **{f"RATE_LIMIT_{group}": "0" for group in ("CLIENT", "MINER", "USER")},
+        # Longer than any test, so that the miners of tests need no heartbeats.
+        LEASE_SECONDS="3600",
+        HEARTBEAT_TIMEOUT_SECONDS="3600",
         CORS_ALLOW_ORIGINS="https://app.example,http://localhost:3000",
     )
     yield Served(emulator, json.loads((emulator.volume / "keys.json").read_text()))
