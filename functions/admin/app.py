@@ -50,7 +50,7 @@ class AllReceiptsQuery(PageQuery):
 async def get_stats() -> StatsRead:
     """Count what there is.
 
-    All jobs and miners by status, and how long jobs wait and take. With millions of jobs this takes a second or so.
+    All jobs and miners by status, and how long jobs wait and take.
     """
     return database().read(stats)
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from coordinator.core.database import database
-from coordinator.core.errors import NotReady
+from coordinator.core.errors import NotReady, Unauthorized
 from coordinator.http import metrics
 from coordinator.http.app import create_app, lambda_handler
 from coordinator.http.errors import error_response
@@ -76,9 +76,19 @@ async def get_readiness() -> Health:
     return Health(status="ready")
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    response_description="Prometheus's text format.",
+    responses=errors(Unauthorized, NotReady),
+    openapi_extra={"security": [{}, {"MetricsToken": []}]},
+)
 async def get_metrics(request: Request) -> Response:
-    """Give all metrics to Prometheus; when METRICS_TOKEN is set, to whoever sends it as a bearer token."""
+    """Read all metrics.
+
+    For Prometheus (text format 0.0.4): sums over all instances, whichever is asked. Where the operator has set a token,
+    it must be sent.
+    """
     if not metrics.may_read(request.headers.get("authorization")):
         headers = {"WWW-Authenticate": "Bearer"}
         return error_response(401, "UNAUTHORIZED", "Send the metrics token as a bearer token.", headers=headers)

@@ -353,6 +353,15 @@ ILLUSTRATIONS = {
     ),
     "get_health": Illustration(answers={200: {"it runs": {"status": "ok"}}}),
     "get_readiness": Illustration(answers={200: {"it can serve": {"status": "ready"}}}),
+    "get_metrics": Illustration(
+        answers={
+            200: {
+                "some of it": "# HELP active_jobs Jobs that are pending or running.\n"
+                "# TYPE active_jobs gauge\n"
+                "active_jobs 5\n"
+            }
+        }
+    ),
     "get_receipt_keys": Illustration(
         answers={
             200: {

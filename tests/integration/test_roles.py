@@ -120,6 +120,7 @@ def result(scene: Scene) -> dict[str, Any]:
 CALLS = [
     Call("GET /health", anyone(200)),
     Call("GET /health/ready", anyone(200)),
+    Call("GET /metrics", anyone(200)),
     Call("GET /.well-known/jwks.json", anyone(200)),
     Call("POST /v1/client/jobs", clients(201, 201), new_job),
     Call("GET /v1/client/jobs", clients(200, 200)),

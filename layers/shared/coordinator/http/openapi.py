@@ -45,6 +45,11 @@ _SECURITY_SCHEMES = {
         "name": "X-Api-Key",
         "description": "The operator hands out keys; each has one or more roles: client, miner, admin.",
     },
+    "MetricsToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The operator's METRICS_TOKEN, where one is set.",
+    },
 }
 _HEADERS = {
     "X-Request-Id": {
@@ -160,13 +165,15 @@ def _complete(operation: dict[str, Any], *, limited: bool) -> None:
     deep_dict_update(responses, {str(status): answer for status, answer in of_kind.items()})
     for status, response in responses.items():
         names = ["X-Request-Id"]
-        if limited or (operation["security"] and status in _REFUSALS):
+        if limited or ({"ApiKey": []} in operation["security"] and status in _REFUSALS):
             names += ("RateLimit-Policy", "RateLimit")
         if status.startswith("2") and _takes_idempotency_key(operation):
             names.append("Idempotency-Replayed")
         if "model" in response:
             del response["model"]
-            response["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/ErrorBody"}
+            body = response["content"]["application/json"] | {"schema": {"$ref": "#/components/schemas/ErrorBody"}}
+            # Errors are JSON whatever else the route answers with.
+            response["content"] = {"application/json": body}
         if status.startswith(("4", "5")):
             examples = response["content"]["application/json"]["examples"]
             names += (name for code in examples for name in HEADERS_OF.get(code, ()))
@@ -181,9 +188,10 @@ def _complete(operation: dict[str, Any], *, limited: bool) -> None:
 
 def _errors_of_kind(operation: Mapping[str, Any], *, limited: bool) -> Iterator[type[CoordinatorError]]:
     """What is answered before the route's own function runs."""
-    if operation["security"]:
+    needs_key = {"ApiKey": []} in operation["security"]
+    if needs_key:
         yield from (Unauthorized, Forbidden)
-    if operation["security"] or limited:
+    if needs_key or limited:
         yield RateLimited
     if "requestBody" in operation:
         yield from (PayloadTooLarge, UnsupportedMediaType)
@@ -207,8 +215,8 @@ def _forbid_null(parameter: dict[str, Any]) -> None:
 
 def _illustrate(operation: dict[str, Any], illustration: Illustration) -> None:
     for status, examples in illustration.answers.items():
-        content = operation["responses"][str(status)]["content"]["application/json"]
-        content["examples"] = _named(examples)
+        for content in operation["responses"][str(status)]["content"].values():
+            content["examples"] = _named(examples)
     if illustration.bodies:
         operation["requestBody"]["content"]["application/json"]["examples"] = _named(illustration.bodies)
     for status, response in operation["responses"].items():
