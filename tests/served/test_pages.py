@@ -1,4 +1,7 @@
-"""The document's pages in a real browser that reaches nothing but this machine."""
+"""The document's pages in a real browser that reaches nothing but this machine, under the policy that comes with them.
+
+What the policy forbids a page would be a complaint on its console.
+"""
 
 import json
 import shutil
@@ -16,10 +19,12 @@ from tests.emulator.process import ROOT
 from tests.served.conftest import Served
 
 PATIENCE_SECONDS = 20
+# Where Swagger UI lets long paths be broken.
+BREAK = "\u200b"
 PATHS = json.loads((ROOT / "functions/public/openapi.json").read_text())["paths"]
 OPERATIONS = {
-    operation["operationId"]: (operation["tags"][0], operation["summary"])
-    for operations in PATHS.values()
+    operation["operationId"]: (operation["tags"][0], operation["summary"], path)
+    for path, operations in PATHS.items()
     for operation in operations.values()
 }
 
@@ -32,6 +37,15 @@ class Browser:
 
     def open(self, url: str) -> None:
         self._driver.get(url)
+
+    def title(self) -> str:
+        return str(self._driver.title)
+
+    def insert_script(self, text: str) -> None:
+        """As somebody could who got markup of his own into the page."""
+        self._driver.execute_script(
+            "document.head.append(Object.assign(document.createElement('script'), {text: arguments[0]}))", text
+        )
 
     def one(self, selector: str) -> Any:
         """The element, as soon as it is to be seen."""
@@ -118,10 +132,12 @@ def test_a_job_is_submitted_from_swagger_ui(browser: Browser, served: Served, pr
 def test_swagger_ui_shows_every_operation_in_full(browser: Browser, served: Served) -> None:
     browser.open(f"{served.url}/docs")
 
-    for operation_id, (tag, summary) in OPERATIONS.items():
-        assert summary in browser.one(f"#operations-{tag}-{operation_id} .opblock-summary").text
+    for operation_id, (tag, summary, path) in OPERATIONS.items():
+        shown = browser.one(f"#operations-{tag}-{operation_id} .opblock-summary").text
+        assert summary in shown
+        assert path in shown.replace(BREAK, "")
     browser.click_all(".opblock-summary-control")
-    for operation_id, (tag, _) in OPERATIONS.items():
+    for operation_id, (tag, _, _) in OPERATIONS.items():
         block = f"#operations-{tag}-{operation_id}"
         assert browser.one(f"{block} .opblock-description").get_attribute("textContent")
         assert browser.one(f"{block} .responses-table").get_attribute("textContent")
@@ -132,10 +148,23 @@ def test_swagger_ui_shows_every_operation_in_full(browser: Browser, served: Serv
 def test_redoc_shows_every_operation(browser: Browser, served: Served, prefix: str) -> None:
     browser.open(f"{served.url}{prefix}/redoc")
 
-    for operation_id, (tag, summary) in OPERATIONS.items():
+    for operation_id, (tag, summary, path) in OPERATIONS.items():
         section = browser.one(f"[id='tag/{tag}/operation/{operation_id}']")
         assert section.find_element(By.TAG_NAME, "h2").text == summary
+        assert path in section.text
     assert browser.complaints() == []
     requested = browser.requested()
     assert f"{served.url}{prefix}/openapi.json" in requested
     assert [url for url in requested if not url.startswith(f"{served.url}{prefix}/")] == []
+
+
+@pytest.mark.parametrize("page", ["docs", "redoc"])
+def test_a_page_runs_no_script_but_its_own(browser: Browser, served: Served, page: str) -> None:
+    browser.open(f"{served.url}/{page}")
+    before = browser.title()
+
+    browser.insert_script("document.title = 'taken over'")
+
+    assert browser.title() == before
+    [complaint] = browser.complaints()
+    assert "Content Security Policy" in complaint

@@ -169,12 +169,11 @@ def _complete(operation: dict[str, Any], *, limited: bool) -> None:
             names += ("RateLimit-Policy", "RateLimit")
         if status.startswith("2") and _takes_idempotency_key(operation):
             names.append("Idempotency-Replayed")
-        if "model" in response:
-            del response["model"]
-            body = response["content"]["application/json"] | {"schema": {"$ref": "#/components/schemas/ErrorBody"}}
-            # Errors are JSON whatever else the route answers with.
-            response["content"] = {"application/json": body}
+        response.pop("model", None)
         if status.startswith(("4", "5")):
+            # Errors are JSON, whatever else the route answers with.
+            body = response["content"]["application/json"] | {"schema": {"$ref": "#/components/schemas/ErrorBody"}}
+            response["content"] = {"application/json": body}
             examples = response["content"]["application/json"]["examples"]
             names += (name for code in examples for name in HEADERS_OF.get(code, ()))
             if status == "429":
