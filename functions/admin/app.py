@@ -32,8 +32,8 @@ MinerId = Annotated[Id, Path(description="The miner's id.")]
 class AllJobsQuery(PageQuery):
     status: JobStatus | None = Field(default=None, description="Only jobs of this status.")
     job_type: str | None = Field(default=None, description="Only jobs of this type.")
-    client_id: Id | None = Field(default=None, description="Only jobs of this client.")
-    miner_id: Id | None = Field(default=None, description="Only jobs that this miner runs, or ran when they ended.")
+    client_id: str | None = Field(default=None, description="Only jobs of this client.")
+    miner_id: str | None = Field(default=None, description="Only jobs that this miner runs, or ran when they ended.")
 
 
 class AllMinersQuery(PageQuery):
@@ -41,9 +41,9 @@ class AllMinersQuery(PageQuery):
 
 
 class AllReceiptsQuery(PageQuery):
-    miner_id: Id | None = Field(default=None, description="Only receipts of this miner.")
-    client_id: Id | None = Field(default=None, description="Only receipts of this client.")
-    job_id: Id | None = Field(default=None, description="Only the receipt of this job.")
+    miner_id: str | None = Field(default=None, description="Only receipts of this miner.")
+    client_id: str | None = Field(default=None, description="Only receipts of this client.")
+    job_id: str | None = Field(default=None, description="Only the receipt of this job.")
 
 
 @router.get("/stats", response_description="The numbers.")

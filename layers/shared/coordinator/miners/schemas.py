@@ -102,7 +102,7 @@ class MinerCounts(BaseModel):
     """How many miners there are."""
 
     active: int = Field(description="Those that get jobs.")
-    inactive: int = Field(description="Those that have left, fell silent or are disabled.")
+    inactive: int = Field(description="Those that have left, are silent or are disabled.")
 
 
 class Heartbeat(RequestBody):
