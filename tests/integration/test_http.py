@@ -71,6 +71,7 @@ def test_a_405_names_all_methods_of_the_path(api: Api, path: str) -> None:
         ('{"job_type": "custom", "parameters": {"a": Infinity}}', "json_invalid"),
         ('{"job_type": "custom", "parameters": {"a": "\\ud800"}}', "json_invalid"),
         ('{"job_type": "custom", "parameters": {"a": 1e400}}', "number_out_of_range"),
+        ('{"job_type": "custom", "parameters": {"a": 3.704574091235778e16}}', "number_out_of_range"),
         ('{"job_type": "custom", "parameters": {"a": "\\u0000"}}', "nul_in_string"),
         ('{"job_type": "custom", "parameters": {"\\u0000": 1}}', "nul_in_string"),
         ('{"job_type": "custom", "parameters": ' + '{"a":' * 64 + "1" + "}" * 65, "json_too_deep"),
@@ -112,6 +113,17 @@ def test_a_whole_number_may_be_written_with_a_zero_fraction(api: Api) -> None:
     job = api.as_(CLIENT).post(JOBS, {"job_type": "custom", "priority": 7.0, "parameters": {"n": 7.0}}).json
 
     assert (job["priority"], job["parameters"]) == (7, {"n": 7})
+
+
+@pytest.mark.parametrize("number", [9007199254740991.0, 1e21, -1.5e300, 5e-324, 0.1])
+def test_numbers_that_are_taken_come_back_and_can_be_a_result(api: Api, number: float) -> None:
+    api.as_(CLIENT).submit(parameters={"n": number})
+    miner = api.as_(MINER)
+    miner.register()
+    (assignment,) = miner.poll()
+
+    assert assignment["parameters"] == {"n": number}
+    assert miner.answer(assignment, result=assignment["parameters"]).status == 201
 
 
 def test_a_colon_in_a_string_is_no_name(api: Api) -> None:

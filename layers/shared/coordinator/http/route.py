@@ -20,6 +20,10 @@ MAX_DEPTH = 64
 
 # Administrators are few, and must get through when it matters.
 _GROUP_OF = {Role.CLIENT: Group.CLIENT, Role.MINER: Group.MINER, Role.ADMIN: None}
+# Canonical JSON writes a float between these as an integer that it would not take (RFC 8785, section 3.2.2.3), so what
+# is handed out could not come back.
+_MAX_SAFE_INTEGER = 2**53 - 1
+_LEAST_WITH_EXPONENT = 1e21
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -130,7 +134,7 @@ def _require_storable(value: Any, levels: int) -> None:
         if "\0" in value:
             raise _invalid("nul_in_string", "strings may not contain NUL")
     elif isinstance(value, float):
-        if not math.isfinite(value):
+        if not math.isfinite(value) or _MAX_SAFE_INTEGER < abs(value) < _LEAST_WITH_EXPONENT:
             raise _invalid("number_out_of_range", "a number is out of range")
     elif isinstance(value, dict | list):
         if levels == 0:
