@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -241,4 +242,21 @@ def test_postgres_does_not_log_what_it_counts(postgres: PostgresCluster) -> None
     kind = text("SELECT relpersistence FROM pg_class WHERE relname = 'rate_counters'")
 
     assert database.read(lambda tx: tx.scalar(kind)) == "u"
+    database.engine.dispose()
+
+
+def test_behind_a_pooler_it_counts_without_a_kept_plan(
+    postgres: PostgresCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coordinator.core.database import Database
+    from coordinator.core.rates import PostgresRates
+
+    # A pooler greets with a process id of its own making.
+    monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", property(lambda _info: 1))
+    database = Database(postgres.new_database())
+    rates = PostgresRates(database.engine)
+
+    assert [rates.take("somebody", 2).admitted for _ in range(3)] == [True, True, False]
+    plans = text("SELECT count(*) FROM pg_prepared_statements")
+    assert database.read(lambda tx: tx.scalar(plans)) == 0
     database.engine.dispose()
