@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -6,7 +7,17 @@ from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, SEC
 
 
 @pytest.fixture
-def api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def event_loop() -> Iterator[None]:
+    """The loop that Mangum finds, whatever a test before has left; Mangum itself would make one and never close it."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.fixture
+def api(database_url: str, monkeypatch: pytest.MonkeyPatch, event_loop: None) -> Iterator[Api]:
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("SECRET_KEY", SECRET_KEY)
     monkeypatch.setenv("CLIENT_API_KEYS", f"{CLIENT},{OTHER_CLIENT}")

@@ -23,6 +23,7 @@ _CONNECT_TIMEOUT_SECONDS = 5
 _STATEMENT_TIMEOUT_MS = 10_000
 # A statement that is used again is worth a plan that is kept.
 _PREPARED_AFTER = 2
+_WAYS_THROUGH_WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 _TAKE_TURN = text("SELECT pg_advisory_xact_lock(:turn)")
 
 
@@ -157,6 +158,7 @@ def _prepare_statements_unless_pooled(connection: Any, _record: Any) -> None:
         # Conditions of partial indexes stand in the statements as they are, so no plan depends on a parameter.
         connection.execute("SET plan_cache_mode = force_generic_plan")
         # A plan made while a table was new would read it from end to end for as long as it is kept.
-        connection.execute("SET enable_seqscan = off")
+        for way in _WAYS_THROUGH_WHOLE_TABLES:
+            connection.execute(f"SET {way} = off")
         connection.execute("SET jit = off")
     connection.autocommit = False

@@ -68,7 +68,7 @@ def _in_order(dialect: str, columns: str, limit: str) -> str:
 _TAKE = """
 UPDATE jobs
 SET status = 'running', attempts = attempts + 1, miner_id = :miner_id, started_us = {now}, updated_us = {now}
-WHERE status = 'pending' AND id = ({job})
+WHERE id = ({job})
     AND (SELECT count(*) FROM attempts WHERE outcome IS NULL AND attempts.miner_id = :miner_id) < :concurrency
 RETURNING id, job_type, parameters, constraints, attempts, max_attempts, timeout_seconds, expires_us, started_us
 """
