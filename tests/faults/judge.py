@@ -133,7 +133,8 @@ def _answers_of_miners(database: _Database, notes: Rows) -> Iterator[str]:
             if posted[job_id, receipt["attempt"]] != [receipted]:
                 yield f"job {job_id}: receipt for {receipted}, posted was {posted[job_id, receipt['attempt']]}"
     for note in notes:
-        if note.get("event") == "taken" and note["status"] != "pending":
+        # A failure that is answered again may find the job given to another miner.
+        if note.get("event") == "taken" and note["status"] in ("completed", "failed"):
             job = database.jobs[note["job_id"]]
             ids = [receipt["id"] for receipt in database.receipts[job["id"]]]
             if note["status"] != job["status"] or ids != list(filter(None, [note["receipt_id"]])):

@@ -89,7 +89,7 @@ def test_no_label_is_text_of_a_callers(api: Api) -> None:
     assert {key[1:] for key in labels} == {
         ("404", "client", "other", "unknown"),
         ("404", "other", "public", "unknown"),
-        ("422", "client", "other", "unknown"),
+        ("/v1/client/jobs/{job_id}", "405", "client", "other"),
     }
 
 

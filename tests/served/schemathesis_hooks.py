@@ -3,8 +3,9 @@
 import itertools
 import json
 import os
+import re
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import schemathesis
 
@@ -14,6 +15,8 @@ MAX_SAFE_INTEGER = 2**53 - 1
 LEAST_WITH_EXPONENT = 1e21
 # A miner that holds jobs, and what names its leases in a body.
 MINER_ID = os.environ["MINER_ID"]
+# What the document allows.
+KEY = re.compile("[ -~]{1,255}")
 LEASES = itertools.cycle(json.loads(os.environ["LEASES"]))
 
 
@@ -27,6 +30,10 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     unnamed = "X-Miner-Id" in names and "X-Miner-Id" not in case.headers and operation_id != "deregister"
     if unnamed or operation_id in ("report_progress", "post_result"):
         case.headers["X-Miner-Id"] = MINER_ID
+    key = case.headers.get("Idempotency-Key")
+    if isinstance(key, str) and KEY.fullmatch(key):
+        # One of its own for each request, or all but the first would be repetitions.
+        case.headers["Idempotency-Key"] = str(uuid4())
     # Only a known job's answer is looked at any further.
     if operation_id == "post_result" and isinstance(case.body, dict) and _is_uuid(case.body.get("job_id")):
         case.body |= next(LEASES)

@@ -1,5 +1,6 @@
 """What is told of each request when it is answered: a line in the log, and in Lambda figures for CloudWatch."""
 
+import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,16 @@ _SERVER_ERROR = 500
 
 def tell(scope: Scope, observed: Observed, request_id: str, location: str) -> None:
     """Tells of a request; `location` is the Location of its answer, which names what it has created."""
-    told = {
-        "request_id": request_id,
-        **observed._asdict(),
-        "principal_id": getattr(scope.get("state", {}).get("principal"), "id", None),
-        "job_id": _job_id(scope, location),
-        "miner_id": _header(scope, b"x-miner-id"),
-    }
-    told["duration_ms"] = round(told.pop("seconds") * 1000, 1)
-    logger.info("request", extra={name: value for name, value in told.items() if value is not None})
+    if logger.log_level <= logging.INFO:
+        told = {
+            "request_id": request_id,
+            **observed._asdict(),
+            "principal_id": getattr(scope.get("state", {}).get("principal"), "id", None),
+            "job_id": _job_id(scope, location),
+            "miner_id": _header(scope, b"x-miner-id"),
+        }
+        told["duration_ms"] = round(told.pop("seconds") * 1000, 1)
+        logger.info("request", extra={name: value for name, value in told.items() if value is not None})
     if in_lambda():
         _emit(observed)
 
