@@ -9,16 +9,17 @@ from coordinator.core.database import Database, database
 from coordinator.core.log import logger
 from coordinator.metrics.counters import counters, fold_ended
 
-_PAUSE_SECONDS = 1.0
+# A commit for each process and pause; with what it takes, nothing is written more than 5 seconds late.
+_PAUSE_SECONDS = 4.0
 # A request waits no longer than this for a database that does not answer.
 _LONGEST_WAIT_SECONDS = 0.25
 
 
 class Flusher:
-    """Writes at most once a second, in a thread that ends when there is nothing left to write.
+    """Writes every few seconds at most, in a thread that ends when there is nothing left to write.
 
     Lambda freezes an environment as soon as it has answered, and its threads with it. So there the end of a request
-    waits for the write, unless one was made within the last second.
+    waits for the write, unless one was made a moment ago.
     """
 
     def __init__(self) -> None:
