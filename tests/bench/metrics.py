@@ -53,7 +53,7 @@ def _measure_all(kind: str, sizes: list[int], rounds: int) -> list[dict[str, Any
     jobs = 0
     for size in sizes:
         say(f"metrics, {kind}: filling up to {size:,} jobs")
-        rows = filling.job_rows(size - jobs, _KINDS, [row["id"] for row in classes], clock.machine_now_us())
+        rows = filling.job_rows(size - jobs, _KINDS, [row["number"] for row in classes], clock.machine_now_us())
         filling.fill(settings().database_url, {"jobs": rows})
         jobs = size
         measured.append(_measure(jobs, rounds))
