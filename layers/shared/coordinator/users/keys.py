@@ -27,9 +27,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Principal:
-    """Whoever a key stands for; jobs and miners belong to `id`."""
+    """Whoever a key or session stands for; jobs and miners belong to `id`."""
 
     id: str
+    # The user whose key or session it is; None for keys that the operator has configured.
+    user_id: str | None = None
 
 
 @dataclass(frozen=True)
