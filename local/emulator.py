@@ -82,9 +82,7 @@ class Emulator:
             self._listener.listen(_BACKLOG)
             serving = asyncio.create_task(server.serve([self._listener]))
             self._start_in_background()
-            host, port = self._listener.getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            console.banner(f"http://{shown}:{port}", str(self._volume.path), self._volume.keys)
+            console.banner(self._url(), str(self._volume.path), self._volume.keys)
             await _first(serving, stop.wait())
             server.should_exit = True
             await serving
@@ -107,11 +105,16 @@ class Emulator:
             work.append(self._reload_on_change(self._template_folder, recursive=False))
         self._background = {asyncio.create_task(coroutine) for coroutine in work}
 
+    def _url(self) -> str:
+        host, port = self._listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{port}"
+
     def _use(self, template: Template) -> None:
         environment = read_environment()
 
         def variables_of(function: Function) -> dict[str, str]:
-            return self._volume.variables(function, environment)
+            return self._volume.variables(function, environment, self._url())
 
         self._functions.use(template.functions, variables_of)
         self._gateway.use(template.routes)

@@ -39,12 +39,16 @@ class Volume:
     def close(self) -> None:
         os.close(self._lock)
 
-    def variables(self, function: Function, environment: Mapping[str, str]) -> dict[str, str]:
-        """The variables of a function: those that the template declares, from the environment if they stand there."""
+    def variables(self, function: Function, environment: Mapping[str, str], url: str) -> dict[str, str]:
+        """The variables of a function: those that the template declares, from the environment if they stand there.
+
+        The emulator is reached at `url`.
+        """
         defaults = {
             "DATABASE_URL": f"sqlite:///{self.path / 'coordinator.db'}",
             "SECRET_KEY": self._secret_key,
             "CORS_ALLOW_ORIGINS": "*",
+            "PUBLIC_URL": url,
         }
         chosen = {
             name: environment.get(name) or given or defaults.get(name, "") for name, given in function.variables.items()

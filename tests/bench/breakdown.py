@@ -88,7 +88,7 @@ def _ways(served: Emulator, cycles: int) -> dict[str, list[float]]:
     times = _Times()
     with tempfile.TemporaryDirectory() as folder:
         volume = Volume(Path(folder))
-        functions.use(template.functions, lambda function: volume.variables(function, os.environ))
+        functions.use(template.functions, lambda function: volume.variables(function, os.environ, ""))
         try:
             headers = _Headers(served)
             ways = {

@@ -1,6 +1,7 @@
 """Settings, read once from the environment of the process."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -9,8 +10,11 @@ from typing import NamedTuple
 from coordinator.core.errors import ConfigurationError
 
 DEFAULT_JOB_TYPES = "llm_inference,text_embedding,image_generation,transcription,training,custom"
+BITCOIN_NETWORKS = ("mainnet", "testnet", "signet", "regtest")
 _MIN_SECRET_LENGTH = 32
 _MAX_RATE_LIMIT = 1_000_000
+# https://www.rfc-editor.org/rfc/rfc3986#section-3.2: a host, and a port if it is not the scheme's own.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 # Secrets that stand in examples and tutorials; whoever deploys one of them has not chosen a secret.
 _EXAMPLE_SECRETS = ("changeme", "change-me", "change_me", "example", "your-secret", "your_secret", "placeholder")
 
@@ -42,6 +46,9 @@ class Settings:
     rate_limit_user: int
     # Empty: anyone may read the metrics.
     metrics_token: str
+    # Where callers reach us, without a slash at the end; messages that wallets sign name it. Empty: nobody can log in.
+    public_url: str
+    bitcoin_network: str
 
 
 @cache
@@ -77,6 +84,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limit_miner=_whole(environment, "RATE_LIMIT_MINER", 1000, 0, _MAX_RATE_LIMIT),
         rate_limit_user=_whole(environment, "RATE_LIMIT_USER", 60, 0, _MAX_RATE_LIMIT),
         metrics_token=environment.get("METRICS_TOKEN", "").strip(),
+        public_url=_origin(environment, "PUBLIC_URL"),
+        bitcoin_network=_one_of(environment, "BITCOIN_NETWORK", "testnet", BITCOIN_NETWORKS),
     )
 
 
@@ -136,3 +145,17 @@ def _whole(environment: Mapping[str, str], name: str, default: int, least: int, 
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise ConfigurationError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
     return int(text)
+
+
+def _one_of(environment: Mapping[str, str], name: str, default: str, possible: tuple[str, ...]) -> str:
+    value = environment.get(name, "").strip() or default
+    if value not in possible:
+        raise ConfigurationError(f"{name} must be one of {', '.join(possible)}, not {value!r}")
+    return value
+
+
+def _origin(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "").strip().removesuffix("/").lower()
+    if value and _ORIGIN.fullmatch(value) is None:
+        raise ConfigurationError(f"{name} must be like https://api.example.org, without a path, not {value!r}")
+    return value

@@ -20,6 +20,8 @@ class Unauthorized(CoordinatorError):
     """A valid key is needed."""
 
     code = "UNAUTHORIZED"
+    # What must be sent, as the header WWW-Authenticate names it.
+    scheme: ClassVar[str] = "ApiKey"
 
 
 class Forbidden(CoordinatorError):
