@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import text
 
 SECRET_KEY = "a-test-secret-0123456789-abcdefghijklmnop"
+PUBLIC_URL = "https://api.example.org"
 CLIENT, OTHER_CLIENT = "client-key-one", "client-key-two"
 MINER, OTHER_MINER = "miner-key-one", "miner-key-two"
 ADMIN, BOTH = "admin-key-one", "client-and-miner-key"
@@ -38,9 +39,13 @@ class Api:
     miner_id: str | None = None
     handlers: dict[str, Any] = field(default_factory=dict, repr=False)
     address: str = "::1"
+    session: str | None = None
 
     def as_(self, key: str | None, miner_id: str | None = None) -> "Api":
         return replace(self, key=key, miner_id=miner_id)
+
+    def in_(self, session: str | None) -> "Api":
+        return replace(self, session=session)
 
     def from_(self, address: str) -> "Api":
         return replace(self, address=address)
@@ -51,6 +56,9 @@ class Api:
     def post(self, path: str, body: Any = None, **options: Any) -> Answer:
         return self.call("POST", path, body=body, **options)
 
+    def delete(self, path: str, **options: Any) -> Answer:
+        return self.call("DELETE", path, **options)
+
     def call(
         self, method: str, path: str, *, body: Any = None, raw: str | None = None, headers: dict[str, str] | None = None
     ) -> Answer:
@@ -58,6 +66,8 @@ class Api:
         sent = {"host": "api.test", "content-type": "application/json", **(headers or {})}
         if self.key is not None:
             sent["x-api-key"] = self.key
+        if self.session is not None:
+            sent["x-session-token"] = self.session
         if self.miner_id is not None:
             sent["x-miner-id"] = self.miner_id
         event = {
@@ -77,7 +87,7 @@ class Api:
         return Answer(answer["statusCode"], answer["headers"], answer["body"])
 
     def _function_of(self, path: str) -> str:
-        for name in ("client", "miner", "admin"):
+        for name in ("client", "miner", "users", "admin"):
             if path.removeprefix("/api").startswith(f"/v1/{name}"):
                 return name
         return "public"

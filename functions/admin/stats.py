@@ -7,13 +7,14 @@ from coordinator.jobs.schemas import JobStatistics
 from coordinator.jobs.statistics import statistics
 from coordinator.miners.operations import count as count_miners
 from coordinator.miners.schemas import MinerCounts
+from coordinator.users.service import count as count_users
 
 
 class StatsRead(JobStatistics):
     """The market in numbers."""
 
     miners: MinerCounts
-    users: int = Field(description="Accounts; this release has none.")
+    users: int = Field(description="Accounts, each of one wallet.")
     payments: int = Field(description="Payments; this release has none.")
 
 
@@ -21,7 +22,7 @@ def stats(tx: Connection) -> StatsRead:
     return StatsRead(
         **statistics(tx).model_dump(),
         miners=count_miners(tx),
-        # This release has no accounts, so there is none to count, and nobody to pay.
-        users=0,
+        users=count_users(tx),
+        # This release takes none.
         payments=0,
     )

@@ -8,6 +8,7 @@ import admin.app
 import client.app
 import miner.app
 import public.app
+import users.app
 from coordinator.http.openapi import merged_document
 from public.illustrations import ILLUSTRATIONS
 
@@ -15,7 +16,15 @@ DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
 def document_text() -> str:
-    routers = (client.app.router, miner.app.router, admin.app.router, public.app.router, public.app.keys)
+    routers = (
+        client.app.router,
+        miner.app.router,
+        users.app.entrance,
+        users.app.router,
+        admin.app.router,
+        public.app.router,
+        public.app.keys,
+    )
     return json.dumps(merged_document(*routers, illustrations=ILLUSTRATIONS), indent=1) + "\n"
 
 

@@ -99,6 +99,39 @@ _WATCHED_MINER = _MINER | {
     "disabled": False,
     "report": {"status": "busy", "metrics": {"gpu_load": 0.97}},
 }
+_WALLET = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+_NONCE = "4f1c0b6e9d2a47538c7e1f0a6b3d9c25"
+_CHALLENGE = {
+    "wallet_address": _WALLET,
+    "message": "api.example.org wants you to sign in with your Ethereum account:\n"
+    f"{_WALLET}\n\n"
+    "Log in to the AITBC coordinator. This costs nothing and moves no coins.\n\n"
+    "URI: https://api.example.org\nVersion: 1\nChain ID: 1\n"
+    f"Nonce: {_NONCE}\nIssued At: {_SUBMITTED}\nExpiration Time: 2026-01-31T12:05:00.000000Z",
+    "nonce": _NONCE,
+    "expires_at": "2026-01-31T12:05:00.000000Z",
+}
+_USER = {
+    "id": _CLIENT_ID,
+    "wallet_address": _WALLET.lower(),
+    "created_at": _SUBMITTED,
+    "last_login_at": _SUBMITTED,
+}
+_API_KEY = {
+    "id": "0199a3c7-2b18-7f63-9a4d-5e8c1b7f3d20",
+    "role": "client",
+    "name": "notebook",
+    "created_at": _SUBMITTED,
+    "last_used_at": None,
+}
+_BITCOIN_WALLET = "tb1q0xcqpzrky6eff2g52qdye53xkk9jxkvraulyla"
+# Of another message, so that it logs nobody in.
+_SIGNATURES = {
+    _WALLET: "0x2fb7c5d5f1e0b9a8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a1b0c9d8e7f6a5b4"
+    "1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d1b",
+    _BITCOIN_WALLET: "AkcwRAIgZRfIY3p7/DoVTty6YZbWS71bc5Vct9p9Fia83eRmw2QCICK/ENGfwLtptFluMGs2KsqoNSk89pO7F29zJLUx9a/s"
+    "ASECx/EgAxlkQpQ9hYjgGu6EBCPMVPwVIVJqO4XCsMvViHI=",
+}
 _INACTIVE = {"status": "inactive"}
 _DISABLED = _INACTIVE | {"disabled": True}
 _ENTRIES = {
@@ -290,13 +323,57 @@ ILLUSTRATIONS = {
         },
         links={"get_earnings": {"parameters": {"cursor": "$response.body#/next_cursor"}}},
     ),
+    "create_challenge": Illustration(
+        bodies={
+            "Ethereum": {"wallet_address": _WALLET},
+            "AITBC": {"wallet_address": "ait1f39fd6e51aad88f6f4ce6ab8827279cfffb92266"},
+            "Bitcoin": {"wallet_address": _BITCOIN_WALLET},
+        },
+        answers={201: {"Ethereum": _CHALLENGE}},
+        links={
+            "login": {
+                "requestBody": {
+                    "wallet_address": "$response.body#/wallet_address",
+                    "nonce": "$response.body#/nonce",
+                }
+            }
+        },
+    ),
+    "login": Illustration(
+        bodies={
+            name: {"wallet_address": wallet, "nonce": _NONCE, "signature": _SIGNATURES[wallet]}
+            for name, wallet in (("Ethereum", _WALLET), ("Bitcoin", _BITCOIN_WALLET))
+        },
+        answers={
+            200: {
+                "a new user": {
+                    "session_token": "rV3u0pQx7mJ8cWkZ2nYbT5aLd9sGfHe1oXiRqUwE4tM",
+                    "expires_at": "2026-02-01T12:00:00.000000Z",
+                    "created": True,
+                    "user": _USER,
+                }
+            }
+        },
+    ),
+    "logout": Illustration(answers={}),
+    "get_user": Illustration(answers={200: {"logged in": _USER}}),
+    "create_api_key": Illustration(
+        bodies={
+            "for jobs": {"role": "client", "name": "notebook"},
+            "for miners": {"role": "miner", "name": "rack 7"},
+        },
+        answers={201: {"shown once": _API_KEY | {"api_key": "aitbc_tY7mVb2Qx0pLr9sKd4wZc8nHf1jGu5eAo3iRqXvB6kE"}}},
+        links={"revoke_api_key": {"parameters": {"key_id": "$response.body#/id"}}},
+    ),
+    "list_api_keys": _listing("list_api_keys", _API_KEY),
+    "revoke_api_key": Illustration(answers={}),
     "get_stats": Illustration(
         answers={
             200: {
                 "some work": {
                     "jobs": {"pending": 3, "running": 2, "completed": 1840, "failed": 12},
                     "miners": {"active": 4, "inactive": 1},
-                    "users": 0,
+                    "users": 7,
                     "payments": 0,
                     "oldest_pending_seconds": 2.318,
                     "average_job_seconds": 1.675,

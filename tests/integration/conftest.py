@@ -3,7 +3,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, SECRET_KEY, Api, forget_process_state
+from tests.api import (
+    ADMIN,
+    BOTH,
+    CLIENT,
+    MINER,
+    OTHER_CLIENT,
+    OTHER_MINER,
+    PUBLIC_URL,
+    SECRET_KEY,
+    Api,
+    forget_process_state,
+)
 
 
 @pytest.fixture
@@ -24,6 +35,7 @@ def api(database_url: str, monkeypatch: pytest.MonkeyPatch, event_loop: None) ->
     monkeypatch.setenv("MINER_API_KEYS", f"{MINER},{OTHER_MINER}")
     monkeypatch.setenv("ADMIN_API_KEYS", ADMIN)
     monkeypatch.setenv("API_KEYS", BOTH)
+    monkeypatch.setenv("PUBLIC_URL", PUBLIC_URL)
     for group in ("CLIENT", "MINER", "USER"):
         monkeypatch.setenv(f"RATE_LIMIT_{group}", "0")
     forget_process_state()
@@ -33,8 +45,9 @@ def api(database_url: str, monkeypatch: pytest.MonkeyPatch, event_loop: None) ->
     import client.app
     import miner.app
     import public.app
+    import users.app
 
-    modules = (client.app, miner.app, admin.app, public.app)
+    modules = (client.app, miner.app, users.app, admin.app, public.app)
     yield Api(handlers={module.__name__.split(".")[0]: module.handler for module in modules})
     forget_process_state()
 

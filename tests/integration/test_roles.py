@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api
+from tests.integration.logins import ALICE, BOB, KEYS, logged_in, new_key
 
-# Each job belongs to "client", its lease to "miner"; all others are strangers to both.
-CALLERS: dict[str, str | None] = {
+# Each job belongs to "client", its lease to "miner", and a key to "user"; all others are strangers to them.
+CONFIGURED: dict[str, str | None] = {
     "no key": None,
     "empty key": "",
     "unknown key": "nobody",
@@ -20,7 +21,11 @@ CALLERS: dict[str, str | None] = {
     "client and miner": BOTH,
     "admin": ADMIN,
 }
-UNKNOWN = ("no key", "empty key", "unknown key")
+SESSIONS = {"user": ALICE, "other user": BOB}
+# All of "user".
+MADE = {"user's client key": "client", "user's miner key": "miner", "revoked key": "client"}
+CALLERS = (*CONFIGURED, *SESSIONS, *MADE)
+UNKNOWN = ("no key", "empty key", "unknown key", "revoked key", *SESSIONS)
 # In the parameters of each job.
 SECRET = "for its client, its miner and operators"
 MAY_READ = {"client", "miner", "admin"}
@@ -41,35 +46,56 @@ def nobody_but(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
 
 
 def clients(own: Verdict, others: Verdict) -> dict[str, Verdict]:
-    return nobody_but({"client": own, "other client": others, "client and miner": others})
+    strangers = dict.fromkeys(("other client", "client and miner", "user's client key"), others)
+    return nobody_but({"client": own, **strangers})
 
 
 def miners(own: Verdict, others: Verdict) -> dict[str, Verdict]:
-    return nobody_but({"miner": own, "other miner": others, "client and miner": others})
+    strangers = dict.fromkeys(("other miner", "client and miner", "user's miner key"), others)
+    return nobody_but({"miner": own, **strangers})
 
 
 def admins(verdict: Verdict) -> dict[str, Verdict]:
     return nobody_but({"admin": verdict})
 
 
+def users(own: Verdict, others: Verdict) -> dict[str, Verdict]:
+    return anyone(UNAUTHORIZED) | {"user": own, "other user": others}
+
+
+def calling(api: Api, caller: str) -> Api:
+    """The API as a caller calls it; sessions and keys are new ones, as calls may end them."""
+    if caller in CONFIGURED:
+        return api.as_(CONFIGURED[caller])
+    user = logged_in(api, SESSIONS.get(caller, ALICE))
+    if caller in SESSIONS:
+        return user
+    made = new_key(user, MADE[caller])
+    if caller == "revoked key":
+        user.delete(f"{KEYS}/{made['id']}")
+    return api.as_(made["api_key"])
+
+
 @dataclass
 class Scene:
-    """A job that "miner" runs for "client", one that is done, and a miner of each key that may have one."""
+    """A job that "miner" runs for "client", one that is done, a miner of each caller that may have one, a key."""
 
     job_id: str
     lease_token: str
     done_job_id: str
-    # By key.
-    miner_ids: dict[str | None, str]
+    # By caller.
+    miner_ids: dict[str, str]
+    key_id: str
 
     @classmethod
     def of(cls, api: Api, number: int) -> "Scene":
         client = api.as_(CLIENT)
         address = f"ait1-{number}"
-        miner_ids: dict[str | None, str] = {
-            key: api.as_(key).register(address, concurrency=100)["id"] for key in (MINER, OTHER_MINER, BOTH)
+        miner_ids = {
+            caller: calling(api, caller).register(address, concurrency=100)["id"]
+            for caller in ("miner", "other miner", "client and miner", "user's miner key")
         }
-        miner = api.as_(MINER, miner_ids[MINER])
+        miner = api.as_(MINER, miner_ids["miner"])
         leases: dict[str, Any] = {}
         ids = []
         for _ in range(2):
@@ -77,7 +103,7 @@ class Scene:
             leases |= {assignment["id"]: assignment for assignment in miner.poll()}
         running, done = ids
         assert miner.answer(leases[done], result={"secret": SECRET}).status == 201
-        return cls(running, leases[running]["lease_token"], done, miner_ids)
+        return cls(running, leases[running]["lease_token"], done, miner_ids, new_key(logged_in(api))["id"])
 
 
 @dataclass
@@ -92,13 +118,14 @@ class Call:
     def __str__(self) -> str:
         return self.operation + (" (by its own miner)" if self.by_own_miner else "") + (" (done)" if self.done else "")
 
-    def make(self, api: Api, key: str | None, scene: Scene) -> Answer:
-        miner_id = scene.miner_ids[MINER]
-        named = scene.miner_ids.get(key, miner_id) if self.by_own_miner else miner_id
+    def make(self, api: Api, caller: str, scene: Scene) -> Answer:
+        miner_id = scene.miner_ids["miner"]
+        named = scene.miner_ids.get(caller, miner_id) if self.by_own_miner else miner_id
         method, path = self.operation.split()
-        path = path.format(job_id=scene.done_job_id if self.done else scene.job_id, miner_id=miner_id)
+        job_id = scene.done_job_id if self.done else scene.job_id
+        path = path.format(job_id=job_id, miner_id=miner_id, key_id=scene.key_id)
         body = self.body(scene) if method == "POST" else None
-        return api.as_(key, named).call(method, path, body=body)
+        return calling(api, caller).call(method, path, body=body, headers={"x-miner-id": named})
 
 
 def new_job(_scene: Scene) -> dict[str, Any]:
@@ -115,6 +142,14 @@ def progress(scene: Scene) -> dict[str, Any]:
 
 def result(scene: Scene) -> dict[str, Any]:
     return {"job_id": scene.job_id, "lease_token": scene.lease_token, "result": 42}
+
+
+def wallet(_scene: Scene) -> dict[str, Any]:
+    return {"wallet_address": ALICE.address}
+
+
+def key(_scene: Scene) -> dict[str, Any]:
+    return {"role": "client", "name": "another"}
 
 
 CALLS = [
@@ -144,6 +179,13 @@ CALLS = [
     Call("POST /v1/miner/deregister", miners(200, NO_MINER)),
     Call("GET /v1/miner/me", miners(200, NO_MINER)),
     Call("GET /v1/miner/earnings", miners(200, NO_MINER)),
+    Call("POST /v1/users/challenge", anyone(201), wallet),
+    Call("POST /v1/users/login", anyone((401, "SIGNATURE_REQUIRED")), wallet),
+    Call("POST /v1/users/logout", users(204, 204)),
+    Call("GET /v1/users/me", users(200, 200)),
+    Call("POST /v1/users/me/api-keys", users(201, 201), key),
+    Call("GET /v1/users/me/api-keys", users(200, 200)),
+    Call("DELETE /v1/users/me/api-keys/{key_id}", users(204, (404, "API_KEY_NOT_FOUND"))),
     Call("GET /v1/admin/stats", admins(200)),
     Call("GET /v1/admin/jobs", admins(200)),
     Call("POST /v1/admin/jobs/{job_id}/cancel", admins(200)),
@@ -161,8 +203,8 @@ def test_each_caller_may_do_what_its_role_and_its_things_allow(api: Api, call: C
     answers: dict[str, Answer] = {}
     scene = Scene.of(api, 0)
 
-    for number, (caller, key) in enumerate(CALLERS.items(), 1):
-        answers[caller] = call.make(api, key, scene)
+    for number, caller in enumerate(CALLERS, 1):
+        answers[caller] = call.make(api, caller, scene)
         if answers[caller].status < 300 and call.operation.startswith("POST"):
             scene = Scene.of(api, number)
 

@@ -30,6 +30,7 @@ class Built:
             "SECRET_KEY": "a-test-secret-0123456789-abcdefghijklmnop",
             "CLIENT_API_KEYS": "client-key",
             "MINER_API_KEYS": "miner-key",
+            "PUBLIC_URL": "https://api.test",
         }
 
     def call(self, function: str, handler: str, *events: dict[str, Any]) -> list[Any]:
@@ -126,6 +127,19 @@ def test_the_built_public_function_serves_health_and_pages(built: Built) -> None
     assert [answer["statusCode"] for answer in answers] == [200, 200, 200, 200]
 
 
+def test_the_built_users_function_knows_wallets(built: Built) -> None:
+    wallets = ["0x2c7536E3605D9C16a7a3D7b1898e529396a65c23", "tb1q0xcqpzrky6eff2g52qdye53xkk9jxkvraulyla"]
+
+    answers = built.call(
+        "UsersFunction",
+        "users.app.handler",
+        *(http("POST", "/v1/users/challenge", {"wallet_address": wallet}) for wallet in wallets),
+    )
+
+    assert [answer["statusCode"] for answer in answers] == [201, 201]
+    assert all("api.test wants you to sign in" in answer["body"] for answer in answers)
+
+
 def test_the_built_schedule_runs(built: Built) -> None:
     [answer] = built.call("HeartbeatsFunction", "miner.heartbeats.handler", {})
 
@@ -148,7 +162,7 @@ def test_every_function_fits_into_lambda(built: Built) -> None:
         if resource["Type"] == "AWS::Serverless::Function"
     ]
 
-    assert len(functions) == 6
+    assert len(functions) == 7
     for name in functions:
         assert _size(built.folder / name) + _size(built.layer) < _MAX_UNZIPPED_BYTES
 

@@ -10,13 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
-from coordinator.core.errors import CoordinatorError
+from coordinator.core.errors import CoordinatorError, Unauthorized
 
 STATUS_OF = {
     "UNAUTHORIZED": 401,
+    "SIGNATURE_REQUIRED": 401,
+    "CHALLENGE_EXPIRED": 401,
     "FORBIDDEN": 403,
     "JOB_NOT_FOUND": 404,
     "MINER_NOT_FOUND": 404,
+    "API_KEY_NOT_FOUND": 404,
     "INVALID_JOB_TYPE": 400,
     "MINER_ID_REQUIRED": 400,
     "JOB_FINISHED": 409,
@@ -28,13 +31,14 @@ STATUS_OF = {
     "UNSUPPORTED_MEDIA_TYPE": 415,
     "VALIDATION_ERROR": 422,
     "BAD_SIGNATURE": 422,
+    "INVALID_WALLET_ADDRESS": 422,
     "IDEMPOTENCY_KEY_REUSED": 422,
     "JOB_NOT_READY": 425,
     "RATE_LIMITED": 429,
     "NOT_READY": 503,
+    "LOGIN_DISABLED": 503,
 }
 HEADERS_OF = {
-    "UNAUTHORIZED": {"WWW-Authenticate": "ApiKey"},
     "IDEMPOTENCY_IN_PROGRESS": {"Retry-After": "1"},
 }
 _MESSAGES = {
@@ -55,6 +59,14 @@ class UnsupportedMediaType(CoordinatorError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+def status_of(kind: type[CoordinatorError]) -> int:
+    """The status of an error: that of its code, but whoever is not let in gets a 401 whatever the code is.
+
+    A wrong signature is BAD_SIGNATURE in a login as in a miner's result; only the latter's caller is known.
+    """
+    return HTTPStatus.UNAUTHORIZED if issubclass(kind, Unauthorized) else STATUS_OF[kind.code]
+
+
 def error_response(
     status: int,
     code: str,
@@ -68,8 +80,10 @@ def error_response(
 
 async def on_coordinator_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, CoordinatorError)  # noqa: S101  (registered for this class only)
-    headers = HEADERS_OF.get(error.code)
-    return error_response(STATUS_OF[error.code], error.code, error.message, error.details, headers)
+    headers: Mapping[str, str] | None = HEADERS_OF.get(error.code)
+    if isinstance(error, Unauthorized):
+        headers = {"WWW-Authenticate": error.scheme}
+    return error_response(status_of(type(error)), error.code, error.message, error.details, headers)
 
 
 async def on_validation_error(_request: Request, error: Exception) -> Response:

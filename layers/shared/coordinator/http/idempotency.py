@@ -16,8 +16,11 @@ from sqlalchemy import Connection
 from coordinator.core.canonical import canonical_json, sha256_hex
 from coordinator.core.database import database
 from coordinator.core.errors import InvalidInput
+from coordinator.idempotency.errors import IdempotencyKeyReused
 from coordinator.idempotency.service import Answer, KeyedRequest, first_answer, store
 
+# What a stored body begins with that is none; bodies are JSON.
+_SEALED = "sealed "
 _Key = Annotated[
     str | None,
     Header(
@@ -36,6 +39,8 @@ class Reply(NamedTuple):
     body: BaseModel
     status: int = 201
     headers: Mapping[str, str] = MappingProxyType({})
+    # Whether it shows a secret, which is then not stored as it is.
+    secret: bool = False
 
 
 class Writer:
@@ -66,12 +71,34 @@ Once = Annotated[Writer, Depends(_writer)]
 
 def _write_once(tx: Connection, request: KeyedRequest, work: Callable[[Connection], Reply]) -> Response:
     if first := first_answer(tx, request):
-        response = _response(first)
+        response = _response(_opened(first, request))
         response.headers["Idempotency-Replayed"] = "true"
         return response
-    answer = _rendered(work(tx))
-    store(tx, request, answer)
+    reply = work(tx)
+    answer = _rendered(reply)
+    store(tx, request, _sealed(answer, request) if reply.secret else answer)
     return _response(answer)
+
+
+def _sealed(answer: Answer, request: KeyedRequest) -> Answer:
+    from coordinator.idempotency.sealing import seal  # noqa: PLC0415  (few functions need ciphers)
+
+    return answer._replace(body=_SEALED + seal(answer.body, _place(request)))
+
+
+def _opened(answer: Answer, request: KeyedRequest) -> Answer:
+    if not answer.body.startswith(_SEALED):
+        return answer
+    from coordinator.idempotency.sealing import Unreadable, unseal  # noqa: PLC0415
+
+    try:
+        return answer._replace(body=unseal(answer.body.removeprefix(_SEALED), _place(request)))
+    except Unreadable as error:
+        raise IdempotencyKeyReused("The first answer can't be read any more; send another Idempotency-Key.") from error
+
+
+def _place(request: KeyedRequest) -> str:
+    return f"{request.principal_id} {request.key}"
 
 
 def _keyed(request: Request, key: str) -> KeyedRequest:

@@ -15,6 +15,7 @@ from coordinator.http.limits import RateLimited
 from coordinator.http.responses import ErrorBody, errors
 from coordinator.http.route import JsonRoute
 from coordinator.idempotency.errors import IdempotencyInProgress, IdempotencyKeyReused
+from coordinator.users.errors import SessionRequired
 
 _DESCRIPTION = """\
 A coordinator for a market of computation: clients submit jobs, miners lease and run them, and every finished job
@@ -25,9 +26,9 @@ yields a signed receipt that anyone can verify offline.
 - Ids are UUIDv7. Times are RFC 3339 in UTC. Amounts of AITBC are decimal strings with at most 8 places.
 - Every answer carries `X-Request-Id`, which names the request in the coordinator's log. Send one of your own (1 to 128
   printable ASCII characters) to find it again.
-- Calls are limited by the minute: those of clients and miners for each key, those for published keys and those whose
-  key is refused by address. `RateLimit-Policy` names the limit, `RateLimit` says what is left of it; a call too many is
-  a 429 with `Retry-After`.
+- Calls are limited by the minute: those of clients and miners for each key, those of users for each user; logins, those
+  for published keys and those whose key is refused by address. `RateLimit-Policy` names the limit, `RateLimit` says
+  what is left of it; a call too many is a 429 with `Retry-After`.
 - Every error has the same body. Programs go by its `code`; beside those listed, 5xx answers may come from whatever
   stands in front.
 """
@@ -35,6 +36,7 @@ _TAGS = {
     "client": "Clients submit jobs, follow them, and fetch results and receipts.",
     "miner": "Miners register, send heartbeats, lease jobs and post results. A key may run several miners. "
     "All calls of a miner that an operator has disabled are a 403.",
+    "users": "Owners of wallets log in, and make API keys for their programs.",
     "admin": "Operators see everybody's jobs, miners and receipts, and step in. All that they change is in the audit.",
     "public": "What anyone may ask.",
 }
@@ -43,7 +45,14 @@ _SECURITY_SCHEMES = {
         "type": "apiKey",
         "in": "header",
         "name": "X-Api-Key",
-        "description": "The operator hands out keys; each has one or more roles: client, miner, admin.",
+        "description": "The operator hands out keys; each has one or more roles: client, miner, admin. Users make keys "
+        "of the role client or miner for themselves.",
+    },
+    "SessionToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Session-Token",
+        "description": "The `session_token` of a login; good for 24 hours, until the user logs out.",
     },
     "MetricsToken": {
         "type": "http",
@@ -176,6 +185,8 @@ def _complete(operation: dict[str, Any], *, limited: bool) -> None:
             response["content"] = {"application/json": body}
             examples = response["content"]["application/json"]["examples"]
             names += (name for code in examples for name in HEADERS_OF.get(code, ()))
+            if status == "401":
+                names.append("WWW-Authenticate")
             if status == "429":
                 names.append("Retry-After")
             response["description"] = "\n\n".join(
@@ -190,6 +201,8 @@ def _errors_of_kind(operation: Mapping[str, Any], *, limited: bool) -> Iterator[
     needs_key = {"ApiKey": []} in operation["security"]
     if needs_key:
         yield from (Unauthorized, Forbidden)
+    elif {"SessionToken": []} in operation["security"]:
+        yield SessionRequired
     if needs_key or limited:
         yield RateLimited
     if "requestBody" in operation:

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from coordinator.core.errors import CoordinatorError
-from coordinator.http.errors import STATUS_OF
+from coordinator.http.errors import status_of
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -36,7 +36,7 @@ def errors(*kinds: type[CoordinatorError]) -> Responses:
     """The `responses` of a route that may raise these errors beside those that come with its kind of route."""
     responses: Responses = {}
     for kind in kinds:
-        response = responses.setdefault(STATUS_OF[kind.code], {"model": ErrorBody, "content": {"application/json": {}}})
+        response = responses.setdefault(status_of(kind), {"model": ErrorBody, "content": {"application/json": {}}})
         response["content"]["application/json"].setdefault("examples", {})[kind.code] = error_example(kind)
     return responses
 

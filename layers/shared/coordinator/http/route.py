@@ -14,6 +14,7 @@ from coordinator.core.errors import Forbidden, InvalidInput, Unauthorized
 from coordinator.http.errors import PayloadTooLarge, UnsupportedMediaType
 from coordinator.http.limits import Group, count_call
 from coordinator.users.keys import Principal, Role, authenticate
+from coordinator.users.sessions import authenticate_session
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
@@ -67,16 +68,61 @@ def route_for(role: Role) -> type[JsonRoute]:
             self.openapi_extra = {"security": [{"ApiKey": []}]}
 
         def authenticate(self, request: Request) -> None:
-            try:
-                principal = authenticate(request.headers.get("x-api-key"), role)
-            except (Unauthorized, Forbidden):
-                # By address, so that nobody tries many keys; one that is known is still served from there.
-                count_call(request, self.group or Group.USER, None)
-                raise
-            count_call(request, self.group, principal.id)
-            request.state.principal = principal
+            _authenticate_key(request, role)
 
     return RoleRoute
+
+
+def _authenticate_key(request: Request, role: Role) -> None:
+    try:
+        principal = authenticate(request.headers.get("x-api-key"), role)
+    except (Unauthorized, Forbidden):
+        # By address, so that nobody tries many keys; one that is known is still served from there.
+        count_call(request, _GROUP_OF[role] or Group.USER, None)
+        raise
+    count_call(request, _GROUP_OF[role], principal.id)
+    request.state.principal = principal
+
+
+class UserRoute(JsonRoute):
+    """A route that users may call who have logged in."""
+
+    group = Group.USER
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.openapi_extra = {"security": [{"SessionToken": []}]}
+
+    def authenticate(self, request: Request) -> None:
+        try:
+            principal = authenticate_session(request.headers.get("x-session-token"))
+        except Unauthorized:
+            count_call(request, self.group, None)
+            raise
+        count_call(request, self.group, principal.id)
+        request.state.principal = principal
+
+
+def route_for_user_or_admin() -> type[JsonRoute]:
+    """A route at a path with `{user_id}` that this user may call, and keys of the admin role.
+
+    Whoever sends a session token is judged by that alone.
+    """
+
+    class UserOrAdminRoute(UserRoute):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.openapi_extra = {"security": [{"SessionToken": []}, {"ApiKey": []}]}
+
+        def authenticate(self, request: Request) -> None:
+            if "x-session-token" not in request.headers:
+                _authenticate_key(request, Role.ADMIN)
+                return
+            super().authenticate(request)
+            if request.state.principal.user_id != request.path_params["user_id"]:
+                raise Forbidden("This is another user's account.")
+
+    return UserOrAdminRoute
 
 
 class PublicRoute(JsonRoute):

@@ -1,3 +1,5 @@
+from typing import Any
+
 from coordinator.core.errors import CoordinatorError, Unauthorized
 
 
@@ -12,6 +14,11 @@ class SignatureRequired(Unauthorized):
 
     code = "SIGNATURE_REQUIRED"
     scheme = "Wallet"
+
+    def __init__(self, **challenge: Any) -> None:
+        super().__init__()
+        # One of them is named like the error's own message.
+        self.details = challenge
 
 
 class BadWalletSignature(Unauthorized):

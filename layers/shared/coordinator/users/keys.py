@@ -1,7 +1,6 @@
 """API keys: who a key stands for and what it may do."""
 
-import hashlib
-import hmac
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -14,6 +13,8 @@ from coordinator.core.config import ConfiguredKey, settings
 from coordinator.core.database import database, insert_new
 from coordinator.core.errors import Forbidden, Unauthorized
 from coordinator.core.ids import new_id
+from coordinator.users import user_keys
+from coordinator.users.digests import digest
 from coordinator.users.models import ApiKey
 
 _keys = table_of(ApiKey)
@@ -53,23 +54,32 @@ def authenticate(key: str | None, role: Role) -> Principal:
         raise Unauthorized("Send an API key in the header X-Api-Key.")
     owner_and_roles = _configured_keys().get(_digest_of_key(settings().secret_key, key))
     if owner_and_roles is None:
-        raise Unauthorized("This API key is not known.")
+        return _user_of(key, role)
     owner, roles = owner_and_roles
-    if role not in roles:
-        raise Forbidden(f"This API key has no {role} role.")
+    _require(role, roles)
     return _principal(owner)
 
 
+def _user_of(key: str, role: Role) -> Principal:
+    """Whoever has made this key. It is looked up anew for each request, so that a revoked one is good for none."""
+    used = user_keys.use(key)
+    if used is None:
+        raise Unauthorized("This API key is not known.")
+    _require(role, {used.role})
+    return Principal(used.user_id, used.user_id)
+
+
+def _require(role: Role, roles: Collection[str]) -> None:
+    if role not in roles:
+        raise Forbidden(f"This API key has no {role} role.")
+
+
 def _digest_of_key(secret: str, key: str) -> str:
-    return _digest(secret, "api-key:" + key)
+    return digest(secret, "api-key:" + key)
 
 
 def _digest_of_name(secret: str, name: str) -> str:
-    return _digest(secret, "api-key-name:" + name)
-
-
-def _digest(secret: str, text: str) -> str:
-    return hmac.new(secret.encode(), text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+    return digest(secret, "api-key-name:" + name)
 
 
 @cache

@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from coordinator.core import clock
 from coordinator.core.columns import table_of
 from coordinator.core.database import insert_new
 from coordinator.core.ids import new_id
 from coordinator.users.models import User
+from coordinator.users.schemas import UserRead
 
 users = table_of(User)
 
@@ -33,6 +34,21 @@ def ensure(tx: Connection, wallet: str) -> Ensured:
     insert_new(tx, users, {"id": user_id, "wallet": wallet, "created_us": clock.now_us(tx), "last_login_us": None})
     found = str(_find(tx, wallet))
     return Ensured(found, created=found == user_id)
+
+
+def read_user(tx: Connection, user_id: str) -> UserRead:
+    """A user who exists."""
+    user = tx.execute(select(users).where(users.c.id == user_id)).one()
+    return UserRead(
+        id=user.id,
+        wallet_address=user.wallet,
+        created_at=clock.rfc3339(user.created_us),
+        last_login_at=None if user.last_login_us is None else clock.rfc3339(user.last_login_us),
+    )
+
+
+def count(tx: Connection) -> int:
+    return tx.execute(select(func.count()).select_from(users)).scalar_one()
 
 
 def _find(tx: Connection, wallet: str) -> str | None:
