@@ -1,10 +1,12 @@
 """The docs name only what exists, and the check of a receipt that they give to users works."""
 
+import io
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 
@@ -100,3 +102,21 @@ def test_the_users_script_verifies_a_receipt_and_only_that(
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert (done.returncode == 0, done.stdout) == ((True, "verified\n") if changed is None else (False, ""))
+
+
+def test_the_users_script_logs_in_and_prints_a_key_that_works(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def urlopen(request: Request) -> io.StringIO:
+        assert isinstance(request.data, bytes)
+        path = request.full_url.removeprefix("http://127.0.0.1:8000")
+        sent = {name.lower(): value for name, value in request.headers.items()}
+        return io.StringIO(api.call("POST", path, raw=request.data.decode(), headers=sent).text)
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    script = re.findall(r"```python\n(.*?)```", (ROOT / "docs/user.md").read_text(), re.DOTALL)[1]
+
+    exec(script, {})
+
+    key = capsys.readouterr().out.splitlines()[-1]
+    assert api.as_(key).get("/v1/client/jobs").status == 200
