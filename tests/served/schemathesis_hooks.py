@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 
 import schemathesis
 
+from tests.served.wallet import ONE, OTHER, log_in
+
 MAX_WAIT_SECONDS = 25
 MAX_SAFE_INTEGER = 2**53 - 1
 # From here on canonical JSON writes no integers.
@@ -18,6 +20,7 @@ MINER_ID = os.environ["MINER_ID"]
 # What the document allows.
 KEY = re.compile("[ -~]{1,255}")
 LEASES = itertools.cycle(json.loads(os.environ["LEASES"]))
+SESSION = os.environ["SESSION"]
 
 
 @schemathesis.hook
@@ -34,6 +37,14 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     if isinstance(key, str) and KEY.fullmatch(key):
         # One of its own for each request, or all but the first would be repetitions.
         case.headers["Idempotency-Key"] = str(uuid4())
+    if operation_id in ("create_challenge", "login") and isinstance(case.body, dict):
+        # Any other text is refused.
+        case.body |= {
+            name: ONE.address for name, value in case.body.items() if (name, type(value)) == ("wallet_address", str)
+        }
+    if operation_id == "logout" and case.headers.get("X-Session-Token") == SESSION:
+        # The one of all other calls must live on, so another user's is ended.
+        case.headers["X-Session-Token"] = log_in(os.environ["SERVED_URL"], OTHER)
     # Only a known job's answer is looked at any further.
     if operation_id == "post_result" and isinstance(case.body, dict) and _is_uuid(case.body.get("job_id")):
         case.body |= next(LEASES)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.emulator.process import ROOT
 from tests.served.conftest import Served
+from tests.served.wallet import ONE, log_in
 
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "50")
 SEED = os.environ.get("FUZZ_SEED", "1")
@@ -22,28 +23,32 @@ TIMEOUT_SECONDS = 3600
 ACCEPTABLE = ["2xx", "400", "403", "404", "409", "425"]
 
 
-def document_with_a_key_for_each_role() -> dict[str, Any]:
+def document_with_a_key_for_each_group() -> dict[str, Any]:
     """Without the catch-all answer, so that a status that is not written down is found."""
     document: dict[str, Any] = json.loads((ROOT / "functions/public/openapi.json").read_text())
-    scheme = document["components"]["securitySchemes"].pop("ApiKey")
+    schemes = document["components"]["securitySchemes"]
+    of_group = dict.fromkeys(("client", "miner", "admin"), schemes["ApiKey"]) | {"users": schemes["SessionToken"]}
+    document["components"]["securitySchemes"] = of_group
     for operations in document["paths"].values():
         for operation in operations.values():
             del operation["responses"]["default"]
-            if {"ApiKey": []} in operation["security"]:
-                (role,) = operation["tags"]
-                operation["security"] = [{role: []}]
-                document["components"]["securitySchemes"][role] = scheme
+            if operation["security"]:
+                (group,) = operation["tags"]
+                operation["security"] = [{group: []}] if group in of_group else []
     return document
 
 
 def configuration(document: dict[str, Any], keys: dict[str, str]) -> str:
     """In TOML, whose strings and lists look like those of JSON."""
-    roles = [role for role in document["components"]["securitySchemes"] if role in keys]
+    groups = document["components"]["securitySchemes"]
     return "\n".join(
         [
             "[checks.positive_data_acceptance]",
             f"expected-statuses = {json.dumps(ACCEPTABLE)}",
-            *(f"[auth.openapi.{role}]\napi_key = {json.dumps(keys[role])}" for role in roles),
+            *(f"[auth.openapi.{group}]\napi_key = {json.dumps(keys[group])}" for group in groups),
+            # Whatever it is sent, it is not signed by a wallet.
+            '[[operations]]\ninclude-operation-id = "login"',
+            f"checks.positive_data_acceptance.expected-statuses = {json.dumps([*ACCEPTABLE, '401'])}",
         ]
     )
 
@@ -67,9 +72,10 @@ def hold_leases(served: Served, count: int) -> tuple[str, list[dict[str, str]]]:
 
 @pytest.mark.timeout(TIMEOUT_SECONDS)
 def test_what_the_document_says_is_what_happens(served: Served, tmp_path: Path) -> None:
-    document = document_with_a_key_for_each_role()
+    document = document_with_a_key_for_each_group()
+    session = log_in(served.url, ONE)
     (tmp_path / "openapi.json").write_text(json.dumps(document))
-    (tmp_path / "schemathesis.toml").write_text(configuration(document, served.keys))
+    (tmp_path / "schemathesis.toml").write_text(configuration(document, served.keys | {"users": session}))
 
     miner_id, leases = hold_leases(served, 100)
 
@@ -89,6 +95,8 @@ def test_what_the_document_says_is_what_happens(served: Served, tmp_path: Path) 
             "SCHEMATHESIS_HOOKS": "tests.served.schemathesis_hooks",
             "MINER_ID": miner_id,
             "LEASES": json.dumps(leases),
+            "SESSION": session,
+            "SERVED_URL": served.url,
         },
         capture_output=True,
         text=True,
