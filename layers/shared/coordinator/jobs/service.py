@@ -49,7 +49,7 @@ def submit(tx: Connection, client_id: str, body: JobCreate) -> JobRead:
     if body.job_type not in settings().job_types:
         raise InvalidJobType(f"There is no job type {body.job_type!r}.", supported=list(settings().job_types))
     if body.max_price:
-        raise Forbidden("Only keys that belong to a user may set max_price.")
+        raise Forbidden("Only keys of users who have a balance may set max_price.")
     try:
         parameters = canonical_json(body.parameters)
     except ValueError as error:
