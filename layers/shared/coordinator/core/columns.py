@@ -36,6 +36,11 @@ def digest_column(*, primary_key: bool = False, nullable: bool = False, unique: 
     return Column(_ascii_text(64), primary_key=primary_key, nullable=nullable, unique=unique)
 
 
+def key_column(*, primary_key: bool = False) -> Column[Any]:
+    """Holds a name of our own making, such as `hold:<job id>:1`."""
+    return Column(_ascii_text(128), primary_key=primary_key, nullable=False)
+
+
 def _ascii_text(length: int) -> String:
     """Text that sorts by its bytes on every database: ids must come out in the order of their time."""
     return String(length).with_variant(VARCHAR(length, collation="C"), "postgresql")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,6 +16,15 @@ from coordinator.core.sqlite import WRITE_OPTION, WriterLock, sqlite_engine
 
 T = TypeVar("T")
 
+
+class LastStep(Protocol):
+    """What a transaction does just before it is committed."""
+
+    def finish(self, tx: Connection) -> None: ...
+
+
+L = TypeVar("L", bound=LastStep)
+
 _ATTEMPTS = 5
 # SQLSTATE serialization_failure and deadlock_detected: the server undid the transaction.
 _UNDONE_BY_SERVER = frozenset({"40001", "40P01"})
@@ -24,6 +33,8 @@ _STATEMENT_TIMEOUT_MS = 10_000
 # A statement that is used again is worth a plan that is kept.
 _PREPARED_AFTER = 2
 _WAYS_THROUGH_WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+# Where a connection keeps the last steps of its transaction.
+_LAST_STEPS = "coordinator_last_steps"
 _TAKE_TURN = text("SELECT pg_advisory_xact_lock(:turn)")
 
 
@@ -34,17 +45,24 @@ class Database:
         parsed = _parse(url)
         self._writer: WriterLock | None = None
         if parsed.get_backend_name() == "sqlite":
-            self.engine = self._read_engine = sqlite_engine(parsed)
+            self.engine = self._read_engine = self._snapshot_engine = sqlite_engine(parsed)
             self._writer = WriterLock(Path(str(parsed.database)))
         else:
             self.engine = _postgres_engine(parsed)
             # At READ COMMITTED every statement has its own snapshot anyway; so BEGIN and COMMIT need not travel.
             self._read_engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._snapshot_engine = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
         self._write_engine = self.engine.execution_options(**{WRITE_OPTION: True})
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Runs work that only reads."""
-        return self._run(work, writes=False)
+        return self._run(work, self._read_engine)
+
+    def snapshot(self, work: Callable[[Connection], T]) -> T:
+        """Runs work that only reads, and whose statements must all see the same state."""
+        return self._run(work, self._snapshot_engine)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Runs work in one transaction, committed when this returns; an exception leaves nothing behind.
@@ -52,17 +70,21 @@ class Database:
         Serialization failures, deadlocks and connections that broke before the commit are tried again, so `work`
         must have no effect but on the database.
         """
-        return self._run(work, writes=True)
+        return self._run(work, self._write_engine)
 
-    def _run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+    def _run(self, work: Callable[[Connection], T], engine: Engine) -> T:
         attempt = 1
         while True:
             committing = False
             try:
-                with self._turn(writes=writes), self._connect(writes=writes) as connection:
+                with self._turn(engine), engine.connect() as connection:
+                    last_steps: dict[type[LastStep], LastStep] = {}
+                    connection.info[_LAST_STEPS] = last_steps
                     transaction = connection.begin()
                     try:
                         result = work(connection)
+                        for step in last_steps.values():
+                            step.finish(connection)
                     except BaseException:
                         transaction.rollback()
                         raise
@@ -79,17 +101,20 @@ class Database:
                     raise
             attempt += 1
 
-    def _turn(self, *, writes: bool) -> AbstractContextManager[None]:
-        return self._writer.held() if writes and self._writer else nullcontext()
-
-    def _connect(self, *, writes: bool) -> Connection:
-        return (self._write_engine if writes else self._read_engine).connect()
+    def _turn(self, engine: Engine) -> AbstractContextManager[None]:
+        return self._writer.held() if engine is self._write_engine and self._writer else nullcontext()
 
 
 @cache
 def database() -> Database:
     """The database that DATABASE_URL names, connected once in this process."""
     return Database(settings().database_url)
+
+
+def last_step(tx: Connection, kind: type[L]) -> L:
+    """The transaction's one object of this kind, made when first asked for; its `finish` comes before the commit."""
+    steps: dict[type[L], LastStep] = tx.info[_LAST_STEPS]
+    return cast("L", steps.get(kind) or steps.setdefault(kind, kind()))
 
 
 def insert_new(tx: Connection, table: Any, values: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import coordinator.idempotency.models
 import coordinator.jobs.gauges
 import coordinator.jobs.indexes
 import coordinator.jobs.models
+import coordinator.ledger.models
 import coordinator.metrics.models
 import coordinator.miners.models
 import coordinator.receipts.models

@@ -1,0 +1,57 @@
+from sqlalchemy import Boolean, CheckConstraint, Column
+from sqlmodel import BigInteger, Field, SmallInteger, SQLModel
+
+from coordinator.core.columns import id_column, key_column, partial_index
+
+# Where money comes from and goes to; only they may be below zero.
+ISSUANCE, EXCHANGE = "issuance", "exchange"
+SYSTEM = (ISSUANCE, EXCHANGE)
+# No account holds more than this, so that sums of balances fit into 64 bits.
+MOST_ATOMS = 4 * 10**18
+# Written out in queries too: SQLite uses a partial index only where its condition stands as it is.
+AVAILABLE = "account = 'available'"
+
+_NOBODY_OWES = f"owner_id IN {SYSTEM} OR (available_atoms >= 0 AND held_atoms >= 0)"
+
+
+class LedgerAccount(SQLModel, table=True):
+    """The two accounts of an owner, as the sums of their entries; an owner without a row has nothing."""
+
+    __tablename__ = "ledger_accounts"
+    __table_args__ = (CheckConstraint(_NOBODY_OWES, name="ledger_accounts_nobody_owes"),)
+
+    # A user's id, or one of the system's own accounts.
+    owner_id: str = Field(sa_column=id_column(primary_key=True))
+    available_atoms: int = Field(sa_type=BigInteger)
+    held_atoms: int = Field(sa_type=BigInteger)
+
+
+class LedgerEntry(SQLModel, table=True):
+    """What one transaction has added to one account; the database itself refuses to change or remove an entry.
+
+    A transaction is all entries with one key, and a key names an effect: none can have two transactions.
+    """
+
+    __tablename__ = "ledger_entries"
+    __table_args__ = (partial_index("ledger_entries_of_owner", "owner_id", "id", where=AVAILABLE),)
+
+    key: str = Field(sa_column=key_column(primary_key=True))
+    place: int = Field(sa_type=SmallInteger, primary_key=True)
+    id: str = Field(sa_column=id_column())
+    owner_id: str = Field(sa_column=id_column())
+    account: str
+    kind: str
+    amount_atoms: int = Field(sa_type=BigInteger)
+    job_id: str | None = Field(sa_column=id_column(nullable=True))
+    payment_id: str | None = Field(sa_column=id_column(nullable=True))
+    created_us: int = Field(sa_type=BigInteger)
+
+
+class LedgerCheck(SQLModel, table=True):
+    """What the latest check of the ledger has found: one row, none before the first check."""
+
+    __tablename__ = "ledger_check"
+
+    number: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    ok: bool = Field(sa_column=Column(Boolean, nullable=False))
+    checked_us: int = Field(sa_type=BigInteger)
