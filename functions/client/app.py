@@ -15,6 +15,7 @@ from coordinator.http.route import Caller, route_for
 from coordinator.jobs import service
 from coordinator.jobs.errors import InvalidJobType, JobFinished, JobNotFound, JobNotReady
 from coordinator.jobs.schemas import JobCreate, JobRead, JobResultRead, JobStatus, JobStatusRead
+from coordinator.ledger.errors import InsufficientFunds
 from coordinator.receipts.schemas import ReceiptRead
 from coordinator.users.keys import Role
 
@@ -35,17 +36,19 @@ class JobsQuery(PageQuery):
     status_code=201,
     response_model=JobRead,
     response_description="The new job.",
-    responses=errors(InvalidJobType) | {201: {"headers": LOCATION}},
+    responses=errors(InvalidJobType, InsufficientFunds) | {201: {"headers": LOCATION}},
 )
 async def submit_job(body: JobCreate, client: Caller, request: Request, once: Once) -> Response:
     """Submit a job.
 
-    It is pending until a miner that meets its constraints takes it. `Location` is its address. A call that got no
-    answer may have made the job: sent again with the same `Idempotency-Key`, it makes no second one.
+    It is pending until a miner that meets its constraints takes it. A `max_price`, which only keys of users may set, is
+    held of the user's balance until the job is finished; then the miner is paid its price, and the rest is available
+    again. `Location` is the job's address. A call that got no answer may have made the job: sent again with the same
+    `Idempotency-Key`, it makes no second one.
     """
 
     def reply(tx: Connection) -> Reply:
-        job = service.submit(tx, client.id, body)
+        job = service.submit(tx, client.id, body, user_id=client.user_id)
         return Reply(job, headers={"Location": f"{request.scope['root_path']}{router.prefix}/{job.id}"})
 
     return once.write(reply)

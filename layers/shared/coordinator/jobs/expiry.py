@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, or_, select, text
 
 from coordinator.jobs.lifecycle import (
     Outcome,
@@ -71,17 +71,17 @@ def end_overdue(tx: Connection, job_id: str, now_us: int) -> None:
         end_lease(tx, job_id, Outcome.EXPIRED, now_us, expired_only=True)
 
 
-def expire_locked(tx: Connection, job_id: str, now_us: int) -> None:
+def expire_locked(tx: Connection, job: Row[Any], now_us: int) -> None:
     """Fails a job that is past its time to live; the caller holds its lock."""
-    end_live_attempt(tx, job_id, Outcome.EXPIRED, now_us)
-    fail_job(tx, job_id, "EXPIRED", "The job was not finished within its time to live.", now_us)
+    end_live_attempt(tx, job.id, Outcome.EXPIRED, now_us)
+    fail_job(tx, job, "EXPIRED", "The job was not finished within its time to live.", now_us)
 
 
 def _expire_job(tx: Connection, job_id: str, now_us: int) -> bool:
     job = lock_job(tx, job_id, skip_locked=True)
     if job is None or job.status in FINISHED or job.expires_us > now_us:
         return False
-    expire_locked(tx, job_id, now_us)
+    expire_locked(tx, job, now_us)
     return True
 
 

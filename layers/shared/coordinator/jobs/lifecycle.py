@@ -1,6 +1,7 @@
-"""How a job and its attempts change state: every change of the other modules goes through here.
+"""How a job and its attempts change state: every change of the other modules goes through here, and with it the money.
 
-A job is locked before its attempts, so that two transactions never wait for each other.
+A job is locked before its attempts, and the accounts of the ledger last, so that two transactions never wait for each
+other.
 """
 
 from enum import StrEnum
@@ -13,6 +14,7 @@ from coordinator.core.columns import table_of
 from coordinator.jobs.errors import JobFinished
 from coordinator.jobs.models import HELD, LIVE, Attempt, Job
 from coordinator.jobs.schemas import FINISHED, JobStatus
+from coordinator.ledger.holds import Hold, hold, release, settle
 
 CANCELLED = "CANCELLED"
 
@@ -73,14 +75,15 @@ def end_live_attempt(tx: Connection, job_id: str, outcome: Outcome, now_us: int)
 def return_job(tx: Connection, job: Row[Any], now_us: int) -> JobStatus:
     """Puts a job whose attempt has ended back into the queue, or fails it when its attempts are used up."""
     if job.attempts >= job.max_attempts:
-        fail_job(tx, job.id, "ATTEMPTS_EXHAUSTED", f"None of {job.attempts} attempts brought a result.", now_us)
+        fail_job(tx, job, "ATTEMPTS_EXHAUSTED", f"None of {job.attempts} attempts brought a result.", now_us)
         return JobStatus.FAILED
     back = {"status": JobStatus.PENDING, "miner_id": None, "started_us": None, "updated_us": now_us}
     tx.execute(_THIS_JOB, {"this_job": job.id, **back})
     return JobStatus.PENDING
 
 
-def fail_job(tx: Connection, job_id: str, code: str, message: str, now_us: int) -> None:
+def fail_job(tx: Connection, job: Row[Any], code: str, message: str, now_us: int) -> None:
+    """Ends a job that is not finished; what was held for it is its payer's again."""
     failed = {
         "status": JobStatus.FAILED,
         "error_code": code,
@@ -88,7 +91,9 @@ def fail_job(tx: Connection, job_id: str, code: str, message: str, now_us: int) 
         "completed_us": now_us,
         "updated_us": now_us,
     }
-    tx.execute(_THIS_JOB, {"this_job": job_id, **failed})
+    tx.execute(_THIS_JOB, {"this_job": job.id, **failed})
+    if job.max_price_atoms:
+        release(tx, _held(job), now_us)
 
 
 def cancel_job(tx: Connection, job: Row[Any], message: str) -> bool:
@@ -102,35 +107,44 @@ def cancel_job(tx: Connection, job: Row[Any], message: str) -> bool:
     if job.status in FINISHED:
         raise JobFinished("The job is finished and can't be cancelled.", status=job.status)
     end_live_attempt(tx, job.id, Outcome.CANCELLED, job.now_us)
-    fail_job(tx, job.id, CANCELLED, message, job.now_us)
+    fail_job(tx, job, CANCELLED, message, job.now_us)
     return True
 
 
 def requeue_job(tx: Connection, job: Row[Any], expires_us: int) -> None:
-    """Puts a job that is not completed back into the queue; if its attempts are used up, it gets one more."""
+    """Puts a job that is not completed back into the queue; if its attempts are used up, it gets one more.
+
+    What was given back when it failed is held once more; if the payer has spent it, the transaction fails with
+    `InsufficientFunds` when it ends.
+    """
+    again = bool(job.max_price_atoms) and job.status == JobStatus.FAILED
     end_live_attempt(tx, job.id, Outcome.RELEASED, job.now_us)
     unset = dict.fromkeys(("miner_id", "started_us", "completed_us", "error_code", "error_message"))
     back = {
         "status": JobStatus.PENDING,
         "max_attempts": max(job.max_attempts, job.attempts + 1),
+        "holds": job.holds + again,
         "expires_us": expires_us,
         "updated_us": job.now_us,
     }
     tx.execute(_THIS_JOB, {"this_job": job.id, **unset, **back})
+    if again:
+        hold(tx, _held(job)._replace(number=job.holds + 1), job.now_us)
 
 
 def complete_job(
     tx: Connection,
-    job_id: str,
+    job: Row[Any],
     attempt: int,
     *,
     miner_id: str,
+    address: str,
     started_us: int,
     answer_sha256: str,
     price_atoms: int,
     now_us: int,
 ) -> None:
-    """Ends an attempt and with it the job."""
+    """Ends an attempt and with it the job; its price goes to the wallet at the miner's address."""
     completed = {
         "status": JobStatus.COMPLETED,
         "miner_id": miner_id,
@@ -141,10 +155,16 @@ def complete_job(
     }
     if tx.dialect.name == "postgresql":
         ended = {"this_attempt": attempt, "answer": answer_sha256}
-        tx.execute(_COMPLETE_POSTGRES, {"this_job": job_id, **completed, **ended})
+        tx.execute(_COMPLETE_POSTGRES, {"this_job": job.id, **completed, **ended})
     else:
-        end_attempt(tx, job_id, attempt, Outcome.COMPLETED, now_us, answer_sha256=answer_sha256)
-        tx.execute(_THIS_JOB, {"this_job": job_id, **completed})
+        end_attempt(tx, job.id, attempt, Outcome.COMPLETED, now_us, answer_sha256=answer_sha256)
+        tx.execute(_THIS_JOB, {"this_job": job.id, **completed})
+    if job.max_price_atoms:
+        settle(tx, _held(job), price_atoms, address, now_us)
+
+
+def _held(job: Row[Any]) -> Hold:
+    return Hold(job.id, job.holds, job.payer_id, job.max_price_atoms)
 
 
 def release_leases(tx: Connection, miner_id: str, now_us: int, *, skip_locked: bool = False) -> None:

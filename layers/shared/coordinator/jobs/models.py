@@ -45,6 +45,10 @@ class Job(SQLModel, table=True):
     priority: int = Field(sa_type=SmallInteger)
     # Zero for a free job.
     max_price_atoms: int = Field(sa_type=BigInteger)
+    # The user whose balance it is held from.
+    payer_id: str | None = Field(sa_column=id_column(nullable=True))
+    # How often it was held: once more each time that the job is taken back from having failed.
+    holds: int = Field(sa_column=Column(SmallInteger, nullable=False, server_default="0"))
     ttl_seconds: int
     timeout_seconds: int
     max_attempts: int = Field(sa_type=SmallInteger)

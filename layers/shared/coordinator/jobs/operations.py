@@ -38,6 +38,7 @@ def requeue(tx: Connection, admin_id: str, job_id: str) -> JobRead:
     Raises:
         JobNotFound: there is no such job.
         JobFinished: it is completed.
+        InsufficientFunds: it has failed, and its user can't pay for it any more; raised when the transaction ends.
     """
     job = _lock(tx, job_id)
     if job.status == JobStatus.COMPLETED:

@@ -70,7 +70,8 @@ UPDATE jobs
 SET status = 'running', attempts = attempts + 1, miner_id = :miner_id, started_us = {now}, updated_us = {now}
 WHERE id = ({job})
     AND (SELECT count(*) FROM attempts WHERE outcome IS NULL AND attempts.miner_id = :miner_id) < :concurrency
-RETURNING id, job_type, parameters, constraints, attempts, max_attempts, timeout_seconds, expires_us, started_us
+RETURNING id, job_type, parameters, constraints, attempts, max_attempts, timeout_seconds, expires_us, started_us,
+    max_price_atoms, payer_id, holds
 """
 _TAKE_SQLITE = text(_TAKE.format(job=_in_order("sqlite", "j.id", "1"), now=clock.NOW_US_SQL["sqlite"]))
 _LEASE = insert(attempts)
@@ -203,7 +204,7 @@ def _claim(tx: Connection, miner: Row[Any], classes: list[int], count: int) -> t
         elif job.expires_us <= job.started_us:
             overdue += 1
             tx.execute(update(jobs).where(jobs.c.id == job.id).values(_TAKEN_BACK))
-            expire_locked(tx, job.id, job.started_us)
+            expire_locked(tx, job, job.started_us)
         else:
             lease_expires_us, _ = _lease_ends(job)
             items.append(_assignment(miner, job, job.attempts, lease_token, lease_expires_us, job.started_us))

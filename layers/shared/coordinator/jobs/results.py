@@ -1,4 +1,4 @@
-"""Taking a miner's answer: from the holder of the lease, once, with a receipt in the same transaction."""
+"""Taking a miner's answer: from the holder of the lease, once, with a receipt and its pay in the same transaction."""
 
 import base64
 import binascii
@@ -71,7 +71,7 @@ def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCrea
 _HELD: Select[Any] = (
     select(
         *(jobs.c[name] for name in ("id", "client_id", "job_type", "status", "error_code", "parameters_sha256")),
-        *(jobs.c[name] for name in ("attempts", "max_attempts", "max_price_atoms")),
+        *(jobs.c[name] for name in ("attempts", "max_attempts", "max_price_atoms", "payer_id", "holds")),
         jobs.c.miner_id.label("holder_id"),
         *(attempts.c[name] for name in ("attempt", "lease_token", "ended_us", "outcome", "answer_sha256")),
         attempts.c.miner_id,
@@ -151,9 +151,10 @@ def _accept(tx: Connection, held: Row[Any], body: ResultCreate, given: _Answer) 
     price_atoms = min(held.price_atoms, held.max_price_atoms)
     complete_job(
         tx,
-        held.id,
+        held,
         held.attempt,
         miner_id=held.miner_id,
+        address=held.address,
         started_us=held.started_us,
         answer_sha256=given.sha256,
         price_atoms=price_atoms,
@@ -186,7 +187,7 @@ def _accept(tx: Connection, held: Row[Any], body: ResultCreate, given: _Answer) 
 def _fail(tx: Connection, held: Row[Any], error: Any, now_us: int) -> JobStatus:
     if error.retryable and held.attempts < held.max_attempts:
         return return_job(tx, held, now_us)
-    fail_job(tx, held.id, error.code, error.message, now_us)
+    fail_job(tx, held, error.code, error.message, now_us)
     return JobStatus.FAILED
 
 

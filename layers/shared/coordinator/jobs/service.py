@@ -31,6 +31,7 @@ from coordinator.jobs.schemas import (
     JobStatusRead,
     Progress,
 )
+from coordinator.ledger.holds import Hold, hold
 from coordinator.receipts import service as receipts
 from coordinator.receipts.schemas import ReceiptRead
 
@@ -38,30 +39,39 @@ _FIRST_LOOK_SECONDS = 0.05
 _LONGEST_LOOK_SECONDS = 1.0
 
 
-def submit(tx: Connection, client_id: str, body: JobCreate) -> JobRead:
-    """Puts a job into the queue.
+def submit(tx: Connection, client_id: str, body: JobCreate, *, user_id: str | None = None) -> JobRead:
+    """Puts a job into the queue, and holds what it may cost of the balance of the user whose key the client has.
 
     Raises:
         InvalidJobType: it is not one of JOB_TYPES.
         Forbidden: it names a price, but its key belongs to no user whose balance could pay.
+        InsufficientFunds: the balance does not cover the price; raised when the transaction ends.
         InvalidInput: the parameters can't be written as canonical JSON.
     """
     if body.job_type not in settings().job_types:
         raise InvalidJobType(f"There is no job type {body.job_type!r}.", supported=list(settings().job_types))
+<<<<<<< HEAD
     if body.max_price:
         raise Forbidden("Only keys of users who have a balance may set max_price.")
+=======
+    payer_id = user_id if body.max_price else None
+    if body.max_price and payer_id is None:
+        raise Forbidden("Only keys that belong to a user may set max_price.")
+>>>>>>> 7afcccb (Hold what a job may cost, pay its miner, and give the rest back however it ends)
     try:
         parameters = canonical_json(body.parameters)
     except ValueError as error:
         raise InvalidInput.at("body", "parameters", message=str(error), kind="not_canonical_json") from error
     constraints = body.constraints.model_dump(exclude_none=True)
-    row = {
+    row: dict[str, Any] = {
         "id": new_id(),
         "client_id": client_id,
         "class_number": ensure_class(tx, requirements_of(body.job_type, constraints)),
         "job_type": body.job_type,
         "priority": body.priority,
-        "max_price_atoms": 0,
+        "max_price_atoms": body.max_price or 0,
+        "payer_id": payer_id,
+        "holds": 0 if payer_id is None else 1,
         "ttl_seconds": body.ttl_seconds,
         "timeout_seconds": body.timeout_seconds,
         "max_attempts": body.max_attempts,
@@ -72,6 +82,8 @@ def submit(tx: Connection, client_id: str, body: JobCreate) -> JobRead:
         "parameters": parameters,
     }
     created_us = _insert(tx, row)
+    if payer_id is not None:
+        hold(tx, Hold(row["id"], row["holds"], payer_id, row["max_price_atoms"]), created_us)
     times = {"created_us": created_us, "updated_us": created_us, "expires_us": created_us + _ttl_us(row)}
     return _read({**_UNSET, **row, **times})
 
