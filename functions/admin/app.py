@@ -1,9 +1,10 @@
-"""Operators see all jobs, miners and receipts, and step in."""
+"""Operators see all jobs, miners, users and receipts, and step in."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
+from sqlalchemy import Connection
 
 from admin.stats import StatsRead, stats
 from coordinator.audit import service as audit
@@ -11,11 +12,15 @@ from coordinator.audit.schemas import AuditEntryRead
 from coordinator.core.database import database
 from coordinator.core.schemas import Id, Page, PageQuery
 from coordinator.http.app import create_app, lambda_handler
+from coordinator.http.idempotency import Once, Reply
 from coordinator.http.responses import errors
 from coordinator.http.route import Caller, route_for
 from coordinator.jobs import operations
 from coordinator.jobs.errors import JobFinished, JobNotFound
 from coordinator.jobs.schemas import JobRead, JobStatus
+from coordinator.ledger import operations as ledger
+from coordinator.ledger.errors import InsufficientFunds, NoSuchUser
+from coordinator.ledger.schemas import Adjustment, UserOperatorRead
 from coordinator.miners import operations as miners
 from coordinator.miners.errors import NoSuchMiner
 from coordinator.miners.schemas import MinerOperatorRead, MinerStatus
@@ -27,6 +32,7 @@ router = APIRouter(prefix="/v1/admin", tags=["admin"], route_class=route_for(Rol
 
 JobId = Annotated[Id, Path(description="The job's id.")]
 MinerId = Annotated[Id, Path(description="The miner's id.")]
+UserId = Annotated[Id, Path(description="The user's id.")]
 
 
 class AllJobsQuery(PageQuery):
@@ -85,13 +91,16 @@ async def cancel_any_job(job_id: JobId, admin: Caller) -> JobRead:
 
 
 @router.post(
-    "/jobs/{job_id}/requeue", response_description="The job, now pending.", responses=errors(JobNotFound, JobFinished)
+    "/jobs/{job_id}/requeue",
+    response_description="The job, now pending.",
+    responses=errors(JobNotFound, JobFinished, InsufficientFunds),
 )
 async def requeue_job(job_id: JobId, admin: Caller) -> JobRead:
     """Put a job back into the queue.
 
     A running job is taken from its miner; a failed one waits anew, with all of its time to live. When its attempts are
-    used up it gets one more. A job that waits already stays as it is, and a completed one can't be put back.
+    used up it gets one more. A job that waits already stays as it is, and a completed one can't be put back. The price
+    of a failed one is held once more, if its user's balance covers it.
     """
     return database().write(lambda tx: operations.requeue(tx, admin.id, job_id))
 
@@ -124,6 +133,36 @@ async def enable_miner(miner_id: MinerId, admin: Caller) -> MinerOperatorRead:
     It is active as soon as it asks for jobs or sends a heartbeat. Enabling it again changes nothing.
     """
     return database().write(lambda tx: operations.enable_miner(tx, admin.id, miner_id))
+
+
+@router.get("/users", response_description="A page of users.")
+async def list_users(query: Annotated[PageQuery, Query()]) -> Page[UserOperatorRead]:
+    """List all users with their balances, newest first.
+
+    A user is there from the first login, or from the first pay to the wallet. Give `next_cursor` as `cursor` for the
+    next page.
+    """
+    return database().read(lambda tx: ledger.page(tx, query))
+
+
+@router.post(
+    "/users/{user_id}/adjust",
+    status_code=201,
+    response_model=UserOperatorRead,
+    response_description="The user, with the new balance.",
+    responses=errors(NoSuchUser, InsufficientFunds),
+)
+async def adjust_user(user_id: UserId, body: Adjustment, admin: Caller, once: Once) -> Response:
+    """Adjust a user's balance.
+
+    Adds the amount, or takes it away if it is negative; no more can be taken than is available. Sent again with the
+    same `Idempotency-Key`, it is done once.
+    """
+
+    def reply(tx: Connection) -> Reply:
+        return Reply(ledger.adjust(tx, admin.id, user_id, body))
+
+    return once.write(reply)
 
 
 @router.get("/receipts", response_description="A page of receipts.")

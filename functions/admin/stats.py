@@ -14,7 +14,7 @@ class StatsRead(JobStatistics):
     """The market in numbers."""
 
     miners: MinerCounts
-    users: int = Field(description="Accounts, each of one wallet.")
+    users: int = Field(description="Users: wallets that have logged in or were paid.")
     payments: int = Field(description="Payments; this release has none.")
 
 

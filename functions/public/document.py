@@ -9,6 +9,7 @@ import client.app
 import miner.app
 import public.app
 import users.app
+import users.ledger
 from coordinator.http.openapi import merged_document
 from public.illustrations import ILLUSTRATIONS
 
@@ -21,6 +22,7 @@ def document_text() -> str:
         miner.app.router,
         users.app.entrance,
         users.app.router,
+        users.ledger.router,
         admin.app.router,
         public.app.router,
         public.app.keys,

@@ -10,6 +10,7 @@ _ADMIN_ID = "0199a3af-9c11-7b52-8d3e-6a0b4f8c2d71"
 _OTHER_JOB_ID = "0199a3c4-7b3d-7e10-a2c4-1f0e9d8c7b6a"
 _CLIENT_ID = "0199a3b0-0d4c-7a86-9e1b-5c2f7d3a4b10"
 _MINER_ID = "0199a3b1-44f0-7d29-b6a7-8e4c1d2f3a55"
+_USER_ID = "0199a3b2-71c4-7f08-9e55-6d0b3a8c4f12"
 _RECEIPT_ID = "0199a3c4-6c20-7f44-9b1d-2a7c5e8f0d33"
 _LEASE_TOKEN = "cK0uJ3oV5mUq8m7u3cWmPw"  # noqa: S105  (made for this page)
 _SUBMITTED, _STARTED, _COMPLETED, _EXPIRES = (
@@ -132,11 +133,33 @@ _SIGNATURES = {
     _BITCOIN_WALLET: "AkcwRAIgZRfIY3p7/DoVTty6YZbWS71bc5Vct9p9Fia83eRmw2QCICK/ENGfwLtptFluMGs2KsqoNSk89pO7F29zJLUx9a/s"
     "ASECx/EgAxlkQpQ9hYjgGu6EBCPMVPwVIVJqO4XCsMvViHI=",
 }
+_BALANCE = {"currency": "AITBC", "available": "8.5", "held": "2", "total": "10.5"}
+_USER_WITH_BALANCE = {
+    "id": _USER_ID,
+    "wallet_address": "0x70997970c51812dc3a010c7d01b50e0d17dc79c8",
+    "created_at": _SUBMITTED,
+    "last_login_at": _SUBMITTED,
+    **_BALANCE,
+}
+_TRANSACTION = {
+    "id": "0199a3c4-6c21-7a10-8f3d-5b9e2d7c1a46",
+    "kind": "settlement",
+    "amount": "-0.5",
+    "job_id": _JOB_ID,
+    "payment_id": None,
+    "created_at": _COMPLETED,
+}
 _INACTIVE = {"status": "inactive"}
 _DISABLED = _INACTIVE | {"disabled": True}
 _ENTRIES = {
     "miner.enable": (_MINER_ID, "0199a3c6-1d42-7c90-b8e5-7f3a2c6d9e04", {}, "12:02:03.118420"),
     "miner.disable": (_MINER_ID, "0199a3c5-9b07-7a3f-8c61-4e2d5b8f1a73", {"was": "active"}, "12:01:29.991312"),
+    "user.adjust": (
+        _USER_ID,
+        "0199a3c4-9b31-7e26-8d4a-1c7f3e5b9a08",
+        {"amount": "10", "reason": "welcome"},
+        "12:00:44.512207",
+    ),
     "job.cancel": (_JOB_ID, "0199a3c4-6227-7d15-9a0c-3c8e6f2b7d48", {"was": "pending"}, "12:00:02.087114"),
 }
 _REGISTERED = ("address", "capabilities", "hardware", "region", "price", "concurrency", "name")
@@ -167,6 +190,7 @@ _OF_JOB: Mapping[str, Any] = {"parameters": {"job_id": "$response.body#/id"}}
 _JOB_LINKS = dict.fromkeys(("get_job", "get_job_status", "get_job_result", "list_job_receipts", "cancel_job"), _OF_JOB)
 _OF_MINER: Mapping[str, Any] = {"parameters": {"X-Miner-Id": "$response.body#/id"}}
 _OF_WATCHED_MINER: Mapping[str, Any] = {"parameters": {"miner_id": "$response.body#/id"}}
+_OF_USER: Mapping[str, Any] = {"parameters": {"user_id": "$response.body#/id"}}
 _LEASED = {"lease_token": "$response.body#/items/0/lease_token"}
 _LEASE_LINKS: Mapping[str, Mapping[str, Any]] = {
     "report_progress": {
@@ -199,6 +223,11 @@ ILLUSTRATIONS = {
                 "constraints": {"models": ["llama3.2"], "gpu": "RTX 4090", "min_vram_gb": 24, "cuda": "12"},
                 "priority": 9,
                 "ttl_seconds": 60,
+            },
+            "for no more than half an AITBC": {
+                "job_type": "llm_inference",
+                "parameters": _PARAMETERS,
+                "max_price": "0.5",
             },
         },
         answers={201: {"pending": _PENDING_JOB}},
@@ -407,6 +436,17 @@ ILLUSTRATIONS = {
         answers={200: {"not heard yet": _WATCHED_MINER | _INACTIVE}},
         links={"disable_miner": _OF_WATCHED_MINER},
     ),
+    "list_users": _listing("list_users", _USER_WITH_BALANCE),
+    "adjust_user": Illustration(
+        bodies={
+            "give": {"amount": "10", "reason": "welcome"},
+            "take": {"amount": "-2.5", "reason": "given twice by mistake"},
+        },
+        answers={201: {"adjusted": _USER_WITH_BALANCE}},
+        links=dict.fromkeys(("get_balance", "list_transactions"), _OF_USER),
+    ),
+    "get_balance": Illustration(answers={200: {"some held for a job": {"user_id": _USER_ID, **_BALANCE}}}),
+    "list_transactions": _listing("list_transactions", _TRANSACTION),
     "list_receipts": _listing("list_receipts", _RECEIPT),
     "list_audit": Illustration(
         answers={

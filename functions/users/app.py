@@ -32,6 +32,7 @@ from coordinator.users.schemas import (
     UserRead,
 )
 from coordinator.users.service import read_user
+from users.ledger import router as ledger_router
 
 entrance = APIRouter(prefix="/v1/users", tags=["users"], route_class=PublicRoute)
 router = APIRouter(prefix="/v1/users", tags=["users"], route_class=UserRoute)
@@ -130,5 +131,5 @@ async def revoke_api_key(key_id: KeyId, user: Caller) -> None:
     database().write(lambda tx: user_keys.revoke(tx, user.id, key_id))
 
 
-app = create_app(entrance, router)
+app = create_app(entrance, router, ledger_router)
 handler = lambda_handler(app)

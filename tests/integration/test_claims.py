@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from tests.api import Api
+from tests.api import CLIENT, Api
+from tests.money import ALICE, give, give_users
 
 _LARGE_GPU = {"gpus": [{"name": "A100", "memory_mb": 81_920}]}
 # Priority, price and class of a job.
@@ -15,24 +16,24 @@ _JOB = st.tuples(st.sampled_from((0, 5, 9)), st.integers(0, 3), st.integers(1, 4
 
 
 def _submit(client: Api, *, max_price_atoms: int = 0, **job: Any) -> str:
-    """Submits a job that pays; clients can't yet name a price."""
-    from coordinator.core.database import database
+    return str(client.submit(**job, max_price=f"{max_price_atoms / 10**8:.8f}")["id"])
 
-    job_id = str(client.submit(**job)["id"])
-    price = text("UPDATE jobs SET max_price_atoms = :price WHERE id = :job_id")
-    database().write(lambda tx: tx.execute(price, {"price": max_price_atoms, "job_id": job_id}))
-    return job_id
+
+@pytest.fixture
+def rich_client(client: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
+    give(client, give_users(monkeypatch, {CLIENT: ALICE})[ALICE], "1")
+    return client
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(waiting=st.lists(_JOB, min_size=1, max_size=12), price=st.integers(0, 3))
 def test_jobs_come_by_priority_then_price_then_age_and_never_below_the_miners_price(
-    client: Api, miner: Api, waiting: list[tuple[int, int, int]], price: int
+    rich_client: Api, miner: Api, waiting: list[tuple[int, int, int]], price: int
 ) -> None:
     _empty_the_queue()
     jobs = [
-        (-priority, -pays, _submit(client, priority=priority, constraints={"min_vram_gb": size}, max_price_atoms=pays))
-        for priority, pays, size in waiting
+        (-prio, -pays, _submit(rich_client, priority=prio, constraints={"min_vram_gb": size}, max_price_atoms=pays))
+        for prio, pays, size in waiting
     ]
     miner.register(hardware=_LARGE_GPU, price=f"{price / 10**8:.8f}", concurrency=100)
 

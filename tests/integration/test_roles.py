@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api
-from tests.integration.logins import ALICE, BOB, KEYS, logged_in, new_key
+from tests.integration.logins import ALICE, BOB, KEYS, ME, logged_in, new_key
 
 # Each job belongs to "client", its lease to "miner", and a key to "user"; all others are strangers to them.
 CONFIGURED: dict[str, str | None] = {
@@ -63,6 +63,10 @@ def users(own: Verdict, others: Verdict) -> dict[str, Verdict]:
     return anyone(UNAUTHORIZED) | {"user": own, "other user": others}
 
 
+def owner_or_admin(verdict: Verdict) -> dict[str, Verdict]:
+    return nobody_but({"user": verdict, "other user": FORBIDDEN, "admin": verdict})
+
+
 def calling(api: Api, caller: str) -> Api:
     """The API as a caller calls it; sessions and keys are new ones, as calls may end them."""
     if caller in CONFIGURED:
@@ -86,6 +90,7 @@ class Scene:
     # By caller.
     miner_ids: dict[str, str]
     key_id: str
+    user_id: str
 
     @classmethod
     def of(cls, api: Api, number: int) -> "Scene":
@@ -103,7 +108,9 @@ class Scene:
             leases |= {assignment["id"]: assignment for assignment in miner.poll()}
         running, done = ids
         assert miner.answer(leases[done], result={"secret": SECRET}).status == 201
-        return cls(running, leases[running]["lease_token"], done, miner_ids, new_key(logged_in(api))["id"])
+        user = logged_in(api)
+        user_id = user.get(ME).json["id"]
+        return cls(running, leases[running]["lease_token"], done, miner_ids, new_key(user)["id"], user_id)
 
 
 @dataclass
@@ -123,7 +130,7 @@ class Call:
         named = scene.miner_ids.get(caller, miner_id) if self.by_own_miner else miner_id
         method, path = self.operation.split()
         job_id = scene.done_job_id if self.done else scene.job_id
-        path = path.format(job_id=job_id, miner_id=miner_id, key_id=scene.key_id)
+        path = path.format(job_id=job_id, miner_id=miner_id, key_id=scene.key_id, user_id=scene.user_id)
         body = self.body(scene) if method == "POST" else None
         return calling(api, caller).call(method, path, body=body, headers={"x-miner-id": named})
 
@@ -150,6 +157,10 @@ def wallet(_scene: Scene) -> dict[str, Any]:
 
 def key(_scene: Scene) -> dict[str, Any]:
     return {"role": "client", "name": "another"}
+
+
+def gift(_scene: Scene) -> dict[str, Any]:
+    return {"amount": "1", "reason": "a gift"}
 
 
 CALLS = [
@@ -193,6 +204,10 @@ CALLS = [
     Call("GET /v1/admin/miners", admins(200)),
     Call("POST /v1/admin/miners/{miner_id}/disable", admins(200)),
     Call("POST /v1/admin/miners/{miner_id}/enable", admins(200)),
+    Call("GET /v1/users/{user_id}/balance", owner_or_admin(200)),
+    Call("GET /v1/users/{user_id}/transactions", owner_or_admin(200)),
+    Call("GET /v1/admin/users", admins(200)),
+    Call("POST /v1/admin/users/{user_id}/adjust", admins(201), gift),
     Call("GET /v1/admin/receipts", admins(200)),
     Call("GET /v1/admin/audit", admins(200)),
 ]

@@ -10,7 +10,7 @@ class AuditEntryRead(BaseModel):
 
     id: Id = Field(description="The entry's id, a UUIDv7.")
     admin: Id = Field(description="Which admin key it was, by the id that stands for it.")
-    action: str = Field(description="`job.cancel`, `job.requeue`, `miner.disable` or `miner.enable`.")
-    subject: Id = Field(description="The id of the job or miner that was changed.")
-    details: dict[str, Any] = Field(description="More by action: `was` is the status before.")
+    action: str = Field(description="`job.cancel`, `job.requeue`, `miner.disable`, `miner.enable` or `user.adjust`.")
+    subject: Id = Field(description="The id of the job, miner or user that was changed.")
+    details: dict[str, Any] = Field(description="More by action: `was` is the status before, `amount` what was added.")
     created_at: Timestamp = Field(description="When it was changed.")

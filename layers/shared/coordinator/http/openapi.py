@@ -36,8 +36,9 @@ _TAGS = {
     "client": "Clients submit jobs, follow them, and fetch results and receipts.",
     "miner": "Miners register, send heartbeats, lease jobs and post results. A key may run several miners. "
     "All calls of a miner that an operator has disabled are a 403.",
-    "users": "Owners of wallets log in, and make API keys for their programs.",
-    "admin": "Operators see everybody's jobs, miners and receipts, and step in. All that they change is in the audit.",
+    "users": "Owners of wallets log in, make API keys for their programs, and see what they have and how it came to be.",
+    "admin": "Operators see everybody's jobs, miners, users and receipts, and step in. "
+    "All that they change is in the audit.",
     "public": "What anyone may ask.",
 }
 _SECURITY_SCHEMES = {

@@ -50,14 +50,9 @@ def submit(tx: Connection, client_id: str, body: JobCreate, *, user_id: str | No
     """
     if body.job_type not in settings().job_types:
         raise InvalidJobType(f"There is no job type {body.job_type!r}.", supported=list(settings().job_types))
-<<<<<<< HEAD
-    if body.max_price:
-        raise Forbidden("Only keys of users who have a balance may set max_price.")
-=======
     payer_id = user_id if body.max_price else None
     if body.max_price and payer_id is None:
         raise Forbidden("Only keys that belong to a user may set max_price.")
->>>>>>> 7afcccb (Hold what a job may cost, pay its miner, and give the rest back however it ends)
     try:
         parameters = canonical_json(body.parameters)
     except ValueError as error:
