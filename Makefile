@@ -9,7 +9,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-ur
 	--custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo bench lint format openapi migration build requirements clean
+.PHONY: help run test demo bench lint format openapi migration ledger-check build requirements clean
 
 help: ## List these targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,10 @@ openapi: $(VENV)/.local ## Write the OpenAPI document that the public function s
 migration: $(VENV)/.local ## Draft a migration from the tables: make migration MESSAGE="add wallets".
 	@test -n "$(MESSAGE)" || { echo 'Say what it does: make migration MESSAGE="add wallets"'; exit 2; }
 	@PYTHONPATH=layers/shared:functions $(BIN)/python -m coordinator.migrations.draft "$(MESSAGE)"
+
+ledger-check: $(VENV)/.local ## Prove the ledger of DATABASE_URL, else of the emulator's own database.
+	@PYTHONPATH=layers/shared DATABASE_URL=$${DATABASE_URL:-sqlite:///$${LOCAL_VOLUME:-.local}/coordinator.db} \
+		$(BIN)/python -m coordinator.ledger.check
 
 build: $(VENV)/.dev ## Build what would be deployed, into .aws-sam/build (wants a Python 3.13 on this machine).
 	@$(BIN)/python -m tests.sam.build .aws-sam/build

@@ -22,6 +22,7 @@ from coordinator.http.responses import errors
 from coordinator.http.route import JsonRoute, PublicRoute
 from coordinator.http.security import page_policy
 from coordinator.jobs.gauges import gauges
+from coordinator.ledger.check import latest
 from coordinator.metrics.counters import totals
 from coordinator.migrations import HEAD
 from coordinator.receipts.service import published_keys
@@ -93,7 +94,7 @@ async def get_metrics(request: Request) -> Response:
         headers = {"WWW-Authenticate": "Bearer"}
         return error_response(401, "UNAUTHORIZED", "Send the metrics token as a bearer token.", headers=headers)
     try:
-        shown = database().read(lambda tx: metrics.exposition(totals(tx), gauges(tx)))
+        shown = database().read(lambda tx: metrics.exposition(totals(tx), gauges(tx), latest(tx)))
     except DBAPIError as error:
         raise NotReady from error
     return PlainTextResponse(shown, headers={"Cache-Control": "no-store"}, media_type=metrics.CONTENT_TYPE)

@@ -47,12 +47,14 @@ def metrics_in(query: str) -> dict[str, set[str]]:
 @pytest.fixture
 def live(api: Api, client: Api, miner: Api) -> dict[str, set[str]]:
     """Every metric that a running coordinator gives, with its labels."""
+    from admin.ledger import handler as check_ledger
     from miner.heartbeats import handler as sweep
 
     client.submit()
     miner.register()
     miner.answer(miner.poll()[0])
     sweep({}, None)
+    check_ledger({}, None)
     counters().flush(database())
     families = text_string_to_metric_families(api.get("/metrics").text)
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from coordinator.core.config import settings
 from coordinator.jobs.gauges import Gauges
+from coordinator.ledger.check import Checked
 from coordinator.metrics.counters import counters
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -68,7 +69,7 @@ def may_read(authorization: str | None) -> bool:
     return not token or hmac.compare_digest(given, f"Bearer {token}".encode())
 
 
-def exposition(totals: Counter[str], gauges: Gauges) -> str:
+def exposition(totals: Counter[str], gauges: Gauges, ledger: Checked | None) -> str:
     """All metrics in Prometheus's text format."""
     by_name: dict[str, list[tuple[list[str], int]]] = defaultdict(list)
     for key, value in sorted(totals.items()):
@@ -81,26 +82,34 @@ def exposition(totals: Counter[str], gauges: Gauges) -> str:
             *_family(_DURATION, "histogram", "Time from the event to its answer.", _histogram(by_name)),
             *_family(_SCHEDULES, "counter", "Finished runs of a schedule.", _plain(by_name, _SCHEDULES, ("schedule",))),
             *_gauges(gauges),
+            *(_ledger(ledger) if ledger else ()),
         )
     )
 
 
-def _gauges(gauges: Gauges) -> Iterator[str]:
-    def one(name: str, kind: str, text: str, value: Any) -> Iterator[str]:
-        return _family(name, kind, text, [_sample(name, {}, value)])
+def _ledger(ledger: Checked) -> Iterator[str]:
+    yield from _one("ledger_check_ok", "gauge", "Whether the ledger was sound at its latest check.", int(ledger.ok))
+    when = f"{ledger.at_seconds:.3f}"
+    yield from _one("ledger_check_timestamp_seconds", "gauge", "When the ledger was checked last.", when)
 
-    yield from one("active_jobs", "gauge", "Jobs that are pending or running.", gauges.pending + gauges.running)
-    yield from one("registered_miners", "gauge", "Miners that are active.", gauges.active_miners)
+
+def _gauges(gauges: Gauges) -> Iterator[str]:
+    yield from _one("active_jobs", "gauge", "Jobs that are pending or running.", gauges.pending + gauges.running)
+    yield from _one("registered_miners", "gauge", "Miners that are active.", gauges.active_miners)
     depth = {"pending": gauges.pending, "running": gauges.running}
     samples = [_sample("queue_depth", {"status": status}, value) for status, value in depth.items()]
     yield from _family("queue_depth", "gauge", "Unfinished jobs by status.", samples)
-    yield from one(
+    yield from _one(
         "oldest_pending_age_seconds",
         "gauge",
         "Time since the oldest pending job was submitted; 0 without one.",
         gauges.oldest_pending_age_seconds,
     )
-    yield from one("lease_expiries_total", "counter", "Leases that have expired.", gauges.lease_expiries)
+    yield from _one("lease_expiries_total", "counter", "Leases that have expired.", gauges.lease_expiries)
+
+
+def _one(name: str, kind: str, text: str, value: Any) -> Iterator[str]:
+    return _family(name, kind, text, [_sample(name, {}, value)])
 
 
 def _family(name: str, kind: str, text: str, samples: Iterable[str]) -> Iterator[str]:
