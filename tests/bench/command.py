@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.bench import breakdown, claims, cycles, fairness, idle, limits, metrics, report, rivals
+from tests.bench import breakdown, claims, cycles, fairness, idle, ledger, limits, metrics, report, rivals
 from tests.bench.databases import POSTGRES, SQLITE, databases, kinds_here
 
 _BENCHES = {
@@ -13,6 +13,7 @@ _BENCHES = {
     "claims": claims,
     "fairness": fairness,
     "idle": idle,
+    "ledger": ledger,
     "limits": limits,
     "metrics": metrics,
     "rivals": rivals,
@@ -45,10 +46,10 @@ def main() -> int:
 
 
 _SIZES = {
-    "jobs": (int, "cycles, breakdown, rivals: in each round; claims, metrics: in the longest queue"),
-    "rounds": (int, "cycles, rivals: medians are shown; claims, limits, metrics: calls of each case"),
+    "jobs": (int, "cycles, breakdown, rivals: in each round; claims, metrics: in the longest queue; ledger: entries"),
+    "rounds": (int, "cycles, ledger, rivals: medians are shown; claims, limits, metrics: calls of each case"),
     "seconds": (float, "fairness, idle, rivals: how long each measurement takes"),
-    "clients": (int, "cycles, fairness, rivals"),
+    "clients": (int, "cycles, fairness, ledger, rivals"),
     "miners": (int, "cycles, idle"),
 }
 

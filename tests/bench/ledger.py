@@ -1,0 +1,175 @@
+"""Cycles of jobs that pay beside free ones; reads and the check of a ledger of a million entries."""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.bench import filling
+from tests.bench.databases import Databases
+from tests.bench.emulator import variables
+from tests.bench.load import JOB, RESULT
+from tests.bench.processes import Meet, alone, together
+from tests.bench.report import percentile, say, show
+from tests.bench.size import Size
+
+# Of entries there are so many as `jobs`.
+FULL = Size(jobs=1_000_000, rounds=5, clients=4)
+TINY = Size(jobs=1_000, rounds=1, clients=2)
+
+_CYCLES_SHARE = 1_000
+_READS = 200
+_WANTED_PERCENT = 75
+_FREE, _OWN, _SHARED = "free", "each process with a payer and a payee of its own", "one payer and one payee for all"
+_ATOMS = 10**8
+
+
+def run(size: Size, databases: Databases) -> tuple[dict[str, Any], list[str]]:
+    """The figures, and what went wrong."""
+    assert size.jobs
+    assert size.rounds
+    assert size.clients
+    figures: dict[str, Any] = {}
+    failures = []
+    for kind in databases.kinds:
+        with databases.fresh(kind) as url:
+            rates = _cycles(kind, url, max(20, size.jobs // _CYCLES_SHARE), size.rounds, size.clients)
+            broken = alone(_broken_laws, variables=variables(url))
+        with databases.fresh(kind) as url:
+            say(f"ledger, {kind}: filling up to {size.jobs:,} entries")
+            large = alone(_measure_large, size.jobs, variables=variables(url))
+        figures[kind] = {"cycles_per_second": rates, **large}
+        failures += [f"{kind}: it does not hold that {law}" for law in (*broken, *large["broken"])]
+        _show(kind, size, figures[kind])
+    return figures, failures
+
+
+def _cycles(kind: str, url: str, jobs: int, rounds: int, processes: int) -> dict[str, float]:
+    """Medians of rounds, each with all cases close together, so that they meet the machine in the same mood."""
+    measured: dict[str, list[float]] = {_FREE: [], _OWN: [], _SHARED: []}
+    for number in range(rounds):
+        say(f"ledger, {kind}: round {number + 1} of {rounds}")
+        for case, rates in measured.items():
+            share = jobs // processes
+            spans = together(*[(_run, (case, share, each)) for each in range(processes)], variables=variables(url))
+            seconds = max(ended for _, ended in spans) - min(began for began, _ in spans)
+            rates.append(share * processes / seconds)
+    return {case: statistics.median(rates) for case, rates in measured.items()}
+
+
+def _run(meet: Meet, case: str, jobs: int, number: int) -> tuple[float, float]:
+    """Submits, leases and answers, in a region of its own, so that nobody takes another's jobs."""
+    from coordinator.core.database import database
+    from coordinator.core.ids import new_id
+    from coordinator.jobs import leases, queue, results, service
+    from coordinator.jobs.schemas import JobCreate, ResultCreate
+    from coordinator.ledger.operations import adjust
+    from coordinator.ledger.schemas import Adjustment
+    from coordinator.miners.schemas import MinerRegister
+    from coordinator.users.service import ensure_user
+
+    owner, whose = new_id(), 0 if case == _SHARED else number
+    price, offered = ("0", "0") if case == _FREE else ("0.5", "1")
+    money = Adjustment.model_validate({"amount": str(jobs), "reason": "bench"})
+    user_id = database().write(lambda tx: ensure_user(tx, f"payer-{whose}"))
+    database().write(lambda tx: adjust(tx, owner, user_id, money))
+    miner = {"address": f"payee-{whose}", "capabilities": [JOB["job_type"]], "region": f"bench-{number}"}
+    registration = MinerRegister.model_validate({**miner, "price": price})
+    database().write(lambda tx: leases.register(tx, owner, registration))
+    job = JobCreate.model_validate({**JOB, "constraints": {"region": miner["region"]}, "max_price": offered})
+    meet()
+    began = time.time()
+    for _ in range(jobs):
+        database().write(lambda tx: service.submit(tx, owner, job, user_id=user_id))
+        [assignment] = database().write(lambda tx: queue.poll(tx, owner, None, 1)).items
+        answer = ResultCreate(job_id=assignment.id, lease_token=assignment.lease_token, result=RESULT)
+        database().write(lambda tx, answer=answer: results.answer(tx, owner, None, answer))  # type: ignore[misc]
+    ended = time.time()
+    database().write(lambda tx: leases.deregister(tx, owner, None))
+    return began, ended
+
+
+def _broken_laws() -> list[str]:
+    from coordinator.core.database import database
+    from coordinator.ledger.check import broken_laws
+
+    return list(database().snapshot(broken_laws))
+
+
+def _measure_large(entries: int) -> dict[str, Any]:
+    """Everything belongs to one user, who has bought all of it."""
+    from sqlalchemy import text
+
+    from coordinator.core.config import settings
+    from coordinator.core.database import database
+    from coordinator.core.schemas import PageQuery
+    from coordinator.ledger import service
+    from coordinator.users.service import ensure_user
+
+    user_id = database().write(lambda tx: ensure_user(tx, "payer"))
+    purchases = entries // 2
+    account = {"owner_id": user_id, "available_atoms": purchases * _ATOMS, "held_atoms": 0}
+    bought = text(f"UPDATE ledger_accounts SET available_atoms = {-purchases * _ATOMS} WHERE owner_id = 'exchange'")
+    empty = _read_ms(lambda: database().read(lambda tx: service.balance(tx, user_id)))
+    filling.fill(
+        settings().database_url, {"ledger_entries": _purchases(purchases, user_id), "ledger_accounts": [account]}
+    )
+    database().write(lambda tx: tx.execute(bought))
+    began = time.perf_counter()
+    broken = _broken_laws()
+    return {
+        "check_seconds": time.perf_counter() - began,
+        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "broken": broken,
+        "balance_of_empty_ms": empty,
+        "balance_ms": _read_ms(lambda: database().read(lambda tx: service.balance(tx, user_id))),
+        "transactions_ms": _read_ms(lambda: database().read(lambda tx: service.transactions(tx, user_id, PageQuery()))),
+    }
+
+
+def _purchases(count: int, user_id: str) -> Iterator[filling.Row]:
+    from coordinator.core.ids import new_id
+
+    for number in range(count):
+        for place, (owner_id, atoms) in enumerate((("exchange", -_ATOMS), (user_id, _ATOMS))):
+            yield {
+                "key": f"purchase:{number}",
+                "place": place,
+                "id": new_id(),
+                "owner_id": owner_id,
+                "account": "available",
+                "kind": "purchase",
+                "amount_atoms": atoms,
+                "created_us": number,
+            }
+
+
+def _read_ms(read: Callable[[], Any]) -> float:
+    taken = []
+    for _ in range(_READS):
+        began = time.perf_counter()
+        read()
+        taken.append((time.perf_counter() - began) * 1000)
+    return percentile(taken, 50)
+
+
+def _show(kind: str, size: Size, figures: dict[str, Any]) -> None:
+    rates = figures["cycles_per_second"]
+    show(
+        f"ledger, {kind}: full cycles without HTTP, {size.clients} processes, median of {size.rounds} rounds",
+        ("jobs", "cycles/s", "of free ones"),
+        [(case, f"{rate:.0f}", f"{100 * rate / rates[_FREE]:.0f} %") for case, rate in rates.items()],
+        note=f"{_WANTED_PERCENT} % or more are wanted.",
+    )
+    show(
+        f"ledger, {kind}: {size.jobs:,} entries of one user",
+        ("what", "figure"),
+        (
+            ("balance, none there yet", f"{figures['balance_of_empty_ms']:.2f} ms"),
+            ("balance", f"{figures['balance_ms']:.2f} ms"),
+            ("50 transactions", f"{figures['transactions_ms']:.2f} ms"),
+            ("the check", f"{figures['check_seconds']:.1f} s"),
+            ("memory of its process, at most", f"{figures['peak_megabytes']:.0f} MB"),
+        ),
+    )
