@@ -36,7 +36,7 @@ _TAGS = {
     "client": "Clients submit jobs, follow them, and fetch results and receipts.",
     "miner": "Miners register, send heartbeats, lease jobs and post results. A key may run several miners. "
     "All calls of a miner that an operator has disabled are a 403.",
-    "users": "Owners of wallets log in, make API keys for their programs, and see what they have and how it came to be.",
+    "users": "Owners of wallets log in, make API keys for their programs, and see what they have and how it came.",
     "admin": "Operators see everybody's jobs, miners, users and receipts, and step in. "
     "All that they change is in the audit.",
     "public": "What anyone may ask.",
