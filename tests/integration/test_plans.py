@@ -9,6 +9,7 @@ from sqlalchemy import event
 
 from tests.api import Api
 from tests.bench.filling import class_rows, fill, job_rows
+from tests.money import ALICE, balance, give, statement, user_of
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
@@ -72,6 +73,17 @@ def test_plans_made_while_the_tables_are_small_are_those_for_large_ones(
 
     assert read_by(plans, "attempts") == {"attempts_held", "attempts_expiry"}
     assert "all of it" not in read_by(plans, "jobs")
+
+
+def test_a_user_and_the_ledger_are_read_by_their_indexes(admin: Api) -> None:
+    alice = user_of(ALICE)
+    give(admin, alice, "1")
+
+    plans = plans_of(lambda: (balance(admin, alice), statement(admin, alice)))
+
+    assert read_by(plans, "ledger_entries") == {"ledger_entries_of_owner"}
+    assert read_by(plans, "ledger_accounts") == {"ledger_accounts_pk"}
+    assert read_by(plans, "users") == {"users_pk"}
 
 
 @pytest.mark.parametrize(
