@@ -176,6 +176,7 @@ def test_a_limit_that_is_none_refuses_to_start(value: str) -> None:
         read_settings({"DATABASE_URL": "sqlite:///x", "SECRET_KEY": SECRET_KEY, "RATE_LIMIT_MINER": value})
 
 
+@pytest.mark.usefixtures("event_loop")
 def test_a_restart_of_the_database_costs_no_request(postgres: PostgresCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", postgres.new_database())
     monkeypatch.setenv("SECRET_KEY", SECRET_KEY)
