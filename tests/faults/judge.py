@@ -133,9 +133,11 @@ def _answers_of_miners(database: _Database, notes: Rows) -> Iterator[str]:
             if posted[job_id, receipt["attempt"]] != [receipted]:
                 yield f"job {job_id}: receipt for {receipted}, posted was {posted[job_id, receipt['attempt']]}"
     for note in notes:
-        # A failure that is answered again may find the job given to another miner.
         if note.get("event") == "taken" and note["status"] in ("completed", "failed"):
             job = database.jobs[note["job_id"]]
+            if not posted[job["id"], note["attempt"]] and note["receipt_id"] is None:
+                # A failure that is answered again finds the job as another miner has ended it since.
+                continue
             ids = [receipt["id"] for receipt in database.receipts[job["id"]]]
             if note["status"] != job["status"] or ids != list(filter(None, [note["receipt_id"]])):
                 yield f"job {job['id']}: {note['by']} was told {note}, it is {job['status']} with receipts {ids}"

@@ -59,7 +59,13 @@ class Miner:
             self._expect(answer, (200, 201), _LEASE_ENDED)
             if answer.status in (200, 201):
                 receipt_id = (answer.json["receipt"] or {}).get("id")
-                self._note("taken", **_named(assignment), status=answer.json["status"], receipt_id=receipt_id)
+                self._note(
+                    "taken",
+                    attempt=assignment["attempt"],
+                    **_named(assignment),
+                    status=answer.json["status"],
+                    receipt_id=receipt_id,
+                )
 
     def _work(self, assignment: dict[str, Any]) -> bool:
         """Most jobs are quick, some take longer, a few outlast their lease; tells whether it is done."""
