@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from sqlalchemy import Connection
+
 from coordinator.core import clock
 from coordinator.core.database import database
 from coordinator.core.log import logger
@@ -17,19 +19,23 @@ _MAX_BATCHES = 100
 def handler(_event: dict[str, Any], _context: Any) -> dict[str, int]:
     """Works in batches, each committed, until nothing is left; what remains is for the next run."""
     totals = {"expired_jobs": 0, "expired_leases": 0, "silent_miners": 0, "forgotten_answers": 0}
-    for _ in range(_MAX_BATCHES):
-        swept = database().write(lambda tx: sweep(tx, clock.now_us(tx), _BATCH))
-        for name, count in swept._asdict().items():
-            totals[name] += count
-        if max(swept) == 0:
-            break
-    for _ in range(_MAX_BATCHES):
-        forgotten = database().write(lambda tx: forget_old(tx, clock.now_us(tx), _BATCH))
-        totals["forgotten_answers"] += forgotten
-        if forgotten == 0:
-            break
+    for work in (_sweep, _forget):
+        for _ in range(_MAX_BATCHES):
+            done = database().write(work)
+            for name, count in done.items():
+                totals[name] += count
+            if not any(done.values()):
+                break
     if any(totals.values()):
         logger.info("swept", extra=totals)
     rates().sweep()
     schedule_ran("heartbeats")
     return totals
+
+
+def _sweep(tx: Connection) -> dict[str, int]:
+    return sweep(tx, clock.now_us(tx), _BATCH)._asdict()
+
+
+def _forget(tx: Connection) -> dict[str, int]:
+    return {"forgotten_answers": forget_old(tx, clock.now_us(tx), _BATCH)}

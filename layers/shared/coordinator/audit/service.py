@@ -34,12 +34,12 @@ def page(tx: Connection, query: PageQuery) -> Page[AuditEntryRead]:
     rows, next_cursor = fetch_page(tx, select(_audit), _audit.c.id, query)
     items = [
         AuditEntryRead(
-            id=row["id"],
-            admin=row["admin_id"],
-            action=row["action"],
-            subject=row["subject"],
-            details=json.loads(row["details"]),
-            created_at=clock.rfc3339(row["created_us"]),
+            id=row.id,
+            admin=row.admin_id,
+            action=row.action,
+            subject=row.subject,
+            details=json.loads(row.details),
+            created_at=clock.rfc3339(row.created_us),
         )
         for row in rows
     ]

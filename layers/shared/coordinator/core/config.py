@@ -50,6 +50,11 @@ class Settings:
     public_url: str
     bitcoin_network: str
 
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """SECRET_KEY and what it was before, newest first."""
+        return (self.secret_key, *self.secret_key_previous)
+
 
 @cache
 def settings() -> Settings:

@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from coordinator.core.clock import machine_now_us
+from coordinator.core.config import in_lambda
 from coordinator.core.errors import ConfigurationError
 
 BUSY_TIMEOUT_SECONDS = 10
@@ -75,8 +76,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _refuse_unsafe_place(path: Path) -> None:
-    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html: set by Lambda itself.
-    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") and not os.environ.get("AWS_SAM_LOCAL"):
+    if in_lambda():
         raise ConfigurationError("DATABASE_URL: SQLite can't be shared by Lambda's environments; use Postgres")
     filesystem = _filesystem_of(path)
     if filesystem.startswith(("nfs", "cifs", "smb")):

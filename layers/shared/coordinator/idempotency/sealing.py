@@ -32,7 +32,7 @@ def unseal(sealed: str, place: str) -> str:
         Unreadable: neither SECRET_KEY nor what it was before opens it.
     """
     data = base64.b64decode(sealed)
-    for secret in (settings().secret_key, *settings().secret_key_previous):
+    for secret in settings().secret_keys:
         try:
             return _cipher(secret).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], place.encode()).decode()
         except InvalidTag:

@@ -4,10 +4,11 @@ import hashlib
 import json
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, tuple_
+from sqlalchemy import Connection, bindparam, delete, insert, select, text
 
 from coordinator.core.clock import SECOND_US, NowUs
 from coordinator.core.columns import table_of
+from coordinator.core.forgetting import delete_old
 from coordinator.idempotency.errors import IdempotencyInProgress, IdempotencyKeyReused
 from coordinator.idempotency.models import IdempotencyKey
 
@@ -76,15 +77,8 @@ def store(tx: Connection, request: KeyedRequest, answer: Answer) -> None:
 
 
 def forget_old(tx: Connection, now_us: int, limit: int) -> int:
-    """Deletes answers that are no longer given, `limit` at most, and tells how many; several at once share the work."""
-    old = (
-        select(_keys.c.principal_id, _keys.c.key)
-        .where(_keys.c.created_us <= now_us - KEPT_US)
-        .order_by(_keys.c.created_us)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return tx.execute(delete(_keys).where(tuple_(_keys.c.principal_id, _keys.c.key).in_(old))).rowcount
+    """Deletes answers that are no longer given, `limit` at most, and tells how many."""
+    return delete_old(tx, _keys.c.created_us, now_us - KEPT_US, limit)
 
 
 def _lock_of(request: KeyedRequest) -> int:

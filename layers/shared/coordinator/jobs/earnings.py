@@ -24,10 +24,10 @@ def earnings(tx: Connection, owner_id: str, miner_id: str | None, query: PageQue
         settled_jobs=settled,
         items=[
             EarningRead(
-                job_id=row["job_id"],
-                receipt_id=row["id"],
-                amount=format_aitbc(row["price_atoms"]),
-                completed_at=clock.rfc3339(row["completed_us"]),
+                job_id=row.job_id,
+                receipt_id=row.id,
+                amount=format_aitbc(row.price_atoms),
+                completed_at=clock.rfc3339(row.completed_us),
             )
             for row in rows
         ],

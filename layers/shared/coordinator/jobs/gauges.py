@@ -10,9 +10,10 @@ from sqlalchemy import BigInteger, Column, Connection, bindparam, func, select, 
 from sqlmodel import Field, SQLModel
 
 from coordinator.core import clock
-from coordinator.core.columns import partial_index, table_of
+from coordinator.core.columns import table_of
 from coordinator.core.config import settings
 from coordinator.jobs.lifecycle import jobs
+from coordinator.jobs.models import PENDING
 from coordinator.miners.models import IS_ACTIVE
 from coordinator.miners.service import miners
 
@@ -32,16 +33,10 @@ class JobCounts(SQLModel, table=True):
 
 
 _counts = table_of(JobCounts)
-# The same jobs as those of status pending, in words of their own: with those of `jobs_queue` a planner that knows of a
-# few jobs takes either index for claims.
-_PENDING = "started_us IS NULL AND completed_us IS NULL"
-# Nothing but the age of the oldest pending job needs it.
-partial_index("jobs_pending_since", jobs.c.created_us, where=_PENDING)
-
 _NOW = clock.PRESENT.c.now_us
 _GAUGES = select(
     *(func.sum(column).label(column.name) for column in _counts.c if column.name != "shard"),
-    select(func.min(jobs.c.created_us)).where(text(_PENDING)).scalar_subquery().label("oldest_us"),
+    select(func.min(jobs.c.created_us)).where(text(PENDING)).scalar_subquery().label("oldest_us"),
     select(func.count())
     .select_from(miners, clock.PRESENT)
     .where(text(IS_ACTIVE), miners.c.last_heartbeat_us > _NOW - bindparam("timeout_us", type_=BigInteger))

@@ -5,6 +5,9 @@ from coordinator.core.columns import digest_column, id_column, partial_index
 
 # Written out in queries too: SQLite uses a partial index only where its condition stands as it is.
 UNFINISHED = "status IN ('pending', 'running')"
+# The jobs of status pending, in words that the index of the queue has not: a planner that knows of a few jobs takes
+# either of two indexes with one condition for claims.
+PENDING = "started_us IS NULL AND completed_us IS NULL"
 LIVE = "ended_us IS NULL"
 # The same rows as LIVE. Asked for a miner's leases in these words, a planner has one index to choose from; of several
 # it takes any while the table is small, and keeps to that when the table has grown.
@@ -36,6 +39,10 @@ class Job(SQLModel, table=True):
         ),
         partial_index("jobs_unfinished", "expires_us", where=UNFINISHED),
         Index("jobs_of_client", "client_id", "id"),
+        # The rest is for operators' lists and figures.
+        partial_index("jobs_failed", "id", where="status = 'failed'"),
+        partial_index("jobs_of_miner", "miner_id", "id", where="miner_id IS NOT NULL"),
+        partial_index("jobs_pending_since", "created_us", where=PENDING),
     )
 
     id: str = Field(sa_column=id_column(primary_key=True))

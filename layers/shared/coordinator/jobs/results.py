@@ -16,6 +16,7 @@ from coordinator.core.ids import is_id
 from coordinator.jobs.errors import BadSignature, JobCancelled, JobNotFound, LeaseLost, ResultConflict
 from coordinator.jobs.leases import is_meant
 from coordinator.jobs.lifecycle import (
+    CANCELLED,
     Outcome,
     attempts,
     complete_job,
@@ -59,7 +60,7 @@ def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCrea
     held = _lock_held(tx, owner_id, miner_id, body)
     if held.answer_sha256 is not None:
         return _repeated(tx, held, given)
-    if held.error_code == "CANCELLED":
+    if held.error_code == CANCELLED:
         raise JobCancelled
     if not _may_answer(held):
         raise LeaseLost

@@ -124,7 +124,7 @@ def page(
 def page_where(tx: Connection, query: PageQuery, *conditions: ColumnElement[bool]) -> Page[JobRead]:
     """The jobs that meet all conditions, newest first."""
     rows, next_cursor = fetch_page(tx, _WITH_ATTEMPT.where(*conditions), jobs.c.id, query)
-    return Page(items=[_read(row) for row in rows], next_cursor=next_cursor)
+    return Page(items=[_read(row._asdict()) for row in rows], next_cursor=next_cursor)
 
 
 def read_job(tx: Connection, job_id: str) -> JobRead:

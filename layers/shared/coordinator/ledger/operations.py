@@ -1,6 +1,5 @@
 """What operators see of users, and the one thing by which they make and destroy money."""
 
-from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -38,7 +37,7 @@ def adjust(tx: Connection, admin_id: str, user_id: str, body: Adjustment) -> Use
 def page(tx: Connection, query: PageQuery) -> Page[UserOperatorRead]:
     """All users, newest first."""
     rows, next_cursor = fetch_page(tx, WITH_BALANCE, users.c.id, query)
-    return Page(items=[_read(SimpleNamespace(**row)) for row in rows], next_cursor=next_cursor)
+    return Page(items=[_read(row) for row in rows], next_cursor=next_cursor)
 
 
 def _read(row: Any) -> UserOperatorRead:

@@ -44,12 +44,12 @@ def transactions(tx: Connection, user_id: str, query: PageQuery) -> Page[Transac
     rows, next_cursor = fetch_page(tx, own, entries.c.id, query)
     items = [
         TransactionRead(
-            id=row["id"],
-            kind=row["kind"],
-            amount=format_aitbc(row["amount_atoms"]),
-            job_id=row["job_id"],
-            payment_id=row["payment_id"],
-            created_at=clock.rfc3339(row["created_us"]),
+            id=row.id,
+            kind=row.kind,
+            amount=format_aitbc(row.amount_atoms),
+            job_id=row.job_id,
+            payment_id=row.payment_id,
+            created_at=clock.rfc3339(row.created_us),
         )
         for row in rows
     ]

@@ -5,7 +5,6 @@ from sqlmodel import SQLModel
 import coordinator.audit.models
 import coordinator.idempotency.models
 import coordinator.jobs.gauges
-import coordinator.jobs.indexes
 import coordinator.jobs.models
 import coordinator.ledger.models
 import coordinator.metrics.models

@@ -1,8 +1,6 @@
 """What operators see of miners, and the switch that takes one out of service."""
 
 import json
-from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select, update
@@ -31,7 +29,7 @@ def lock(tx: Connection, miner_id: str) -> Row[Any]:
 
 
 def get(tx: Connection, miner_id: str) -> MinerOperatorRead:
-    return _read(tx.execute(_THIS, {"miner_id": miner_id}).mappings().one())
+    return _read(tx.execute(_THIS, {"miner_id": miner_id}).one())
 
 
 def page(tx: Connection, query: PageQuery, status: MinerStatus | None) -> Page[MinerOperatorRead]:
@@ -59,7 +57,7 @@ def count(tx: Connection) -> MinerCounts:
     return MinerCounts(active=by_status.get(ACTIVE, 0), inactive=by_status.get(INACTIVE, 0))
 
 
-def _read(row: Mapping[Any, Any]) -> MinerOperatorRead:
-    seen_by_itself = read(SimpleNamespace(**row)).model_dump()
-    report = json.loads(row["report"])
-    return MinerOperatorRead(**seen_by_itself, owner_id=row["owner_id"], disabled=row["disabled"], report=report)
+def _read(miner: Row[Any]) -> MinerOperatorRead:
+    seen_by_itself = read(miner).model_dump()
+    report = json.loads(miner.report)
+    return MinerOperatorRead(**seen_by_itself, owner_id=miner.owner_id, disabled=miner.disabled, report=report)

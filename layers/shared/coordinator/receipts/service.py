@@ -84,7 +84,7 @@ def page(
     wanted = {receipts.c.miner_id: miner_id, receipts.c.client_id: client_id, receipts.c.job_id: job_id}
     conditions = [column == value for column, value in wanted.items() if value is not None]
     rows, next_cursor = fetch_page(tx, select(receipts).where(*conditions), receipts.c.id, query)
-    return Page(items=[read(row) for row in rows], next_cursor=next_cursor)
+    return Page(items=[read(row._asdict()) for row in rows], next_cursor=next_cursor)
 
 
 def read(row: Mapping[Any, Any]) -> ReceiptRead:

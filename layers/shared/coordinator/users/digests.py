@@ -17,4 +17,4 @@ def present_digest(text: str) -> str:
 
 def possible_digests(text: str) -> list[str]:
     """What may be stored: under SECRET_KEY, or under what it was before."""
-    return [digest(secret, text) for secret in (settings().secret_key, *settings().secret_key_previous)]
+    return [digest(secret, text) for secret in settings().secret_keys]

@@ -102,7 +102,7 @@ def _configured_keys() -> dict[str, tuple[_Owner, frozenset[Role]]]:
 
 
 def _owner(key: ConfiguredKey, every_key: tuple[ConfiguredKey, ...]) -> _Owner:
-    secrets = (settings().secret_key, *settings().secret_key_previous)
+    secrets = settings().secret_keys
     if key.name is None:
         digests = [_digest_of_key(secret, key.key) for secret in secrets]
     else:

@@ -9,6 +9,7 @@ from coordinator.core.clock import SECOND_US, NowUs
 from coordinator.core.columns import table_of
 from coordinator.core.config import settings
 from coordinator.core.database import database
+from coordinator.core.forgetting import A_FEW, delete_old
 from coordinator.users import sessions
 from coordinator.users.errors import (
     BadWalletSignature,
@@ -17,7 +18,6 @@ from coordinator.users.errors import (
     SignatureRequired,
 )
 from coordinator.users.models import Challenge
-from coordinator.users.old import forget_old
 from coordinator.users.schemas import ChallengeRead, LoginRead
 from coordinator.users.service import ensure, read_user, users
 from coordinator.users.wallets import Wallet, parse_wallet
@@ -50,7 +50,7 @@ def challenge(tx: Connection, wallet_address: str) -> ChallengeRead:
     nonce = secrets.token_hex(_NONCE_BYTES)
     expires_us = now + LIFETIME_US
     message = message_of(wallet, nonce, now, expires_us)
-    forget_old(tx, _challenges.c.nonce, _challenges.c.expires_us, now)
+    delete_old(tx, _challenges.c.expires_us, now, A_FEW)
     row = {"nonce": nonce, "wallet": wallet.canonical, "message": message, "expires_us": expires_us}
     tx.execute(insert(_challenges), row)
     return ChallengeRead(

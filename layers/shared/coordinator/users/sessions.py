@@ -9,11 +9,11 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from coordinator.core.clock import SECOND_US, NowUs
 from coordinator.core.columns import table_of
 from coordinator.core.database import database
+from coordinator.core.forgetting import A_FEW, delete_old
 from coordinator.users.digests import possible_digests, present_digest
 from coordinator.users.errors import SessionRequired
 from coordinator.users.keys import Principal
 from coordinator.users.models import Session
-from coordinator.users.old import forget_old
 
 LIFETIME_US = 24 * 3600 * SECOND_US
 
@@ -33,7 +33,7 @@ class Opened(NamedTuple):
 
 def open_session(tx: Connection, user_id: str, now_us: int) -> Opened:
     """Begins a session; its token is told now and never again."""
-    forget_old(tx, _sessions.c.digest, _sessions.c.expires_us, now_us)
+    delete_old(tx, _sessions.c.expires_us, now_us, A_FEW)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     expires_us = now_us + LIFETIME_US
     row = {"digest": present_digest(_named(token)), "user_id": user_id, "created_us": now_us, "expires_us": expires_us}

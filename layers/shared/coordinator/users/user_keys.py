@@ -67,8 +67,9 @@ def create(tx: Connection, user_id: str, body: ApiKeyCreate) -> ApiKeyCreatedRea
         "revoked_us": None,
     }
     tx.execute(insert(_keys), row)
-    made = tx.execute(select(_keys).where(_keys.c.id == row["id"])).one()
-    return ApiKeyCreatedRead(**_read(made).model_dump(), api_key=key)
+    return ApiKeyCreatedRead(
+        id=row["id"], role=body.role, name=body.name, created_at=clock.rfc3339(now), last_used_at=None, api_key=key
+    )
 
 
 def page(tx: Connection, user_id: str, query: PageQuery) -> Page[ApiKeyRead]:

@@ -3,12 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
+from coordinator.migrations.ddl import where
+
 revision = "0002"
 down_revision = "0001"
-
-
-def _where(condition):
-    return {"postgresql_where": sa.text(condition), "sqlite_where": sa.text(condition)}
 
 
 def upgrade() -> None:
@@ -23,12 +21,12 @@ def upgrade() -> None:
         "jobs_queue",
         "jobs",
         ["class_number", sa.text("priority DESC"), sa.text("max_price_atoms DESC"), "id"],
-        **_where("status = 'pending'"),
+        **where("status = 'pending'"),
     )
 
     # Three indexes had the same condition; while there are few attempts, the planner took any of them for a miner's.
     op.drop_index("attempts_held", "attempts")
-    op.create_index("attempts_held", "attempts", ["miner_id"], **_where("outcome IS NULL"))
+    op.create_index("attempts_held", "attempts", ["miner_id"], **where("outcome IS NULL"))
 
     if op.get_bind().dialect.name == "postgresql":
         # The index of waiting jobs dies at its head; a fifth of a large table is too much to pile up there.

@@ -3,20 +3,18 @@
 import sqlalchemy as sa
 from alembic import op
 
+from coordinator.migrations.ddl import ascii_text
+
 revision = "0003"
 down_revision = "0002"
-
-
-def _ascii(length):
-    return sa.String(length).with_variant(sa.VARCHAR(length, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
     op.create_table(
         "idempotency_keys",
-        sa.Column("principal_id", _ascii(36), nullable=False),
+        sa.Column("principal_id", ascii_text(36), nullable=False),
         sa.Column("key", sa.String(), nullable=False),
-        sa.Column("request_sha256", _ascii(64), nullable=False),
+        sa.Column("request_sha256", ascii_text(64), nullable=False),
         sa.Column("status", sa.SmallInteger(), nullable=False),
         sa.Column("headers", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),

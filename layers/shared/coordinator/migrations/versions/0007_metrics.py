@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from coordinator.migrations.ddl import ascii_text, where
+
 revision = "0007"
 down_revision = "0006"
 
@@ -15,7 +17,7 @@ _EXPIRED = "OLD.ended_us IS NULL AND NEW.outcome = 'expired' AND NEW.lease_expir
 def upgrade() -> None:
     op.create_table(
         "environment_counts",
-        sa.Column("environment", sa.String(36).with_variant(sa.VARCHAR(36, collation="C"), "postgresql")),
+        sa.Column("environment", ascii_text(36)),
         sa.Column("counts", sa.Text(), nullable=False),
         sa.Column("flushed_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("environment", name=op.f("environment_counts_pk")),
@@ -30,8 +32,7 @@ def upgrade() -> None:
         "jobs_pending_since",
         "jobs",
         ["created_us"],
-        postgresql_where=sa.text("started_us IS NULL AND completed_us IS NULL"),
-        sqlite_where=sa.text("started_us IS NULL AND completed_us IS NULL"),
+        **where("started_us IS NULL AND completed_us IS NULL"),
     )
     if op.get_context().dialect.name == "sqlite":
         _count_on_sqlite()

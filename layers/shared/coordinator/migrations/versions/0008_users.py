@@ -3,18 +3,16 @@
 import sqlalchemy as sa
 from alembic import op
 
+from coordinator.migrations.ddl import ascii_text
+
 revision = "0008"
 down_revision = "0007"
-
-
-def _ascii(length):
-    return sa.String(length).with_variant(sa.VARCHAR(length, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
     op.create_table(
         "users",
-        sa.Column("id", _ascii(36), nullable=False),
+        sa.Column("id", ascii_text(36), nullable=False),
         sa.Column("wallet", sa.String(), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.Column("last_login_us", sa.BigInteger(), nullable=True),
@@ -32,8 +30,8 @@ def upgrade() -> None:
     op.create_index("challenges_expiry", "challenges", ["expires_us"])
     op.create_table(
         "sessions",
-        sa.Column("digest", _ascii(64), nullable=False),
-        sa.Column("user_id", _ascii(36), nullable=False),
+        sa.Column("digest", ascii_text(64), nullable=False),
+        sa.Column("user_id", ascii_text(36), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.Column("expires_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("sessions_pk")),
@@ -42,11 +40,11 @@ def upgrade() -> None:
     op.create_index("sessions_expiry", "sessions", ["expires_us"])
     op.create_table(
         "user_keys",
-        sa.Column("id", _ascii(36), nullable=False),
-        sa.Column("user_id", _ascii(36), nullable=False),
+        sa.Column("id", ascii_text(36), nullable=False),
+        sa.Column("user_id", ascii_text(36), nullable=False),
         sa.Column("role", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("digest", _ascii(64), nullable=False),
+        sa.Column("digest", ascii_text(64), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.Column("last_used_us", sa.BigInteger(), nullable=True),
         sa.Column("revoked_us", sa.BigInteger(), nullable=True),

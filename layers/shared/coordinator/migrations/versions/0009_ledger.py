@@ -3,22 +3,19 @@
 import sqlalchemy as sa
 from alembic import op
 
+from coordinator.migrations.ddl import ascii_text, refuse_changes, where
+
 revision = "0009"
 down_revision = "0008"
 
-_REFUSE = "ledger entries are never changed or removed"
 _NOBODY_OWES = "owner_id IN ('issuance', 'exchange') OR (available_atoms >= 0 AND held_atoms >= 0)"
 _AVAILABLE = "account = 'available'"
-
-
-def _ascii(length):
-    return sa.String(length).with_variant(sa.VARCHAR(length, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
     op.create_table(
         "ledger_accounts",
-        sa.Column("owner_id", _ascii(36), nullable=False),
+        sa.Column("owner_id", ascii_text(36), nullable=False),
         sa.Column("available_atoms", sa.BigInteger(), nullable=False),
         sa.Column("held_atoms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("owner_id", name=op.f("ledger_accounts_pk")),
@@ -27,15 +24,15 @@ def upgrade() -> None:
     op.execute("INSERT INTO ledger_accounts VALUES ('issuance', 0, 0), ('exchange', 0, 0)")
     op.create_table(
         "ledger_entries",
-        sa.Column("key", _ascii(128), nullable=False),
+        sa.Column("key", ascii_text(128), nullable=False),
         sa.Column("place", sa.SmallInteger(), nullable=False),
-        sa.Column("id", _ascii(36), nullable=False),
-        sa.Column("owner_id", _ascii(36), nullable=False),
+        sa.Column("id", ascii_text(36), nullable=False),
+        sa.Column("owner_id", ascii_text(36), nullable=False),
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("amount_atoms", sa.BigInteger(), nullable=False),
-        sa.Column("job_id", _ascii(36), nullable=True),
-        sa.Column("payment_id", _ascii(36), nullable=True),
+        sa.Column("job_id", ascii_text(36), nullable=True),
+        sa.Column("payment_id", ascii_text(36), nullable=True),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key", "place", name=op.f("ledger_entries_pk")),
     )
@@ -43,8 +40,7 @@ def upgrade() -> None:
         "ledger_entries_of_owner",
         "ledger_entries",
         ["owner_id", "id"],
-        postgresql_where=sa.text(_AVAILABLE),
-        sqlite_where=sa.text(_AVAILABLE),
+        **where(_AVAILABLE),
     )
     op.create_table(
         "ledger_check",
@@ -53,22 +49,9 @@ def upgrade() -> None:
         sa.Column("checked_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("ledger_check_pk")),
     )
-    if op.get_context().dialect.name == "sqlite":
-        for change in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER ledger_entries_refuse_{change.lower()} BEFORE {change} ON ledger_entries "
-                f"BEGIN SELECT RAISE(ABORT, '{_REFUSE}'); END"
-            )
-    else:
+    refuse_changes("ledger_entries", "ledger entries are never changed or removed")
+    if op.get_context().dialect.name == "postgresql":
         # Rows with room around them are updated in place.
         op.execute("ALTER TABLE ledger_accounts SET (fillfactor = 50)")
-        op.execute(
-            "CREATE FUNCTION ledger_entries_refuse_change() RETURNS trigger LANGUAGE plpgsql "
-            f"AS $$ BEGIN RAISE EXCEPTION '{_REFUSE}'; END $$"
-        )
-        op.execute(
-            "CREATE TRIGGER ledger_entries_refuse_change BEFORE UPDATE OR DELETE ON ledger_entries "
-            "FOR EACH ROW EXECUTE FUNCTION ledger_entries_refuse_change()"
-        )
-    op.add_column("jobs", sa.Column("payer_id", _ascii(36), nullable=True))
+    op.add_column("jobs", sa.Column("payer_id", ascii_text(36), nullable=True))
     op.add_column("jobs", sa.Column("holds", sa.SmallInteger(), server_default="0", nullable=False))
