@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from coordinator.core.database import database
+from coordinator.core.ids import new_id
 from tests.api import BOTH, CLIENT, MINER, OTHER_CLIENT, SECRET_KEY, Answer, Api, forget_process_state, let_pass
 from tests.databases import PostgresCluster
 
@@ -165,6 +166,22 @@ def test_while_nothing_can_be_counted_everybody_is_served(limited: Api, caplog: 
     assert [answer.status for answer in answers] == [200] * 5
     assert HEADERS & set(answers[0].headers) == {"ratelimit-policy"}
     assert "can't be counted" in caplog.text
+
+
+def test_a_call_that_is_undone_does_not_end_the_counting(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RATE_LIMIT_CLIENT", "12")
+    forget_process_state()
+    client = api.as_(CLIENT)
+    for _ in range(5):
+        client.submit()
+
+    undone = client.post(f"{JOBS}/{new_id()}/cancel")
+
+    assert undone.status == 404
+    assert statuses(client, JOBS, 7) == [200] * 6 + [429]
+    assert "can't be counted" not in caplog.text
 
 
 @pytest.mark.parametrize("value", ["-1", "many", "1000001", "1.5"])

@@ -153,6 +153,8 @@ def _parse(url: str) -> URL:
 
 
 def _postgres_engine(url: URL) -> Engine:
+    from coordinator.core.wire import follow_transactions  # noqa: PLC0415  (where it is SQLite, psycopg is not needed)
+
     engine = create_engine(
         url,
         hide_parameters=True,
@@ -167,6 +169,7 @@ def _postgres_engine(url: URL) -> Engine:
         },
     )
     event.listen(engine, "connect", _prepare_statements_unless_pooled)
+    follow_transactions(engine)
     return engine
 
 

@@ -13,19 +13,18 @@ from bisect import bisect_right
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Engine, text
 
 from coordinator.core.clock import NOW_US_SQL, SECOND_US, machine_now_us
 from coordinator.core.database import database
+from coordinator.core.prepared import Prepared
 from coordinator.core.sqlite import BUSY_TIMEOUT_SECONDS, WriterLock
 
 WINDOW_US = 60 * SECOND_US
 # How many entries a log has at most; it is rewritten with every call.
 _MAX_ENTRIES = 100
-# The name of the statement that counts, where the server keeps its plan.
-_PREPARED = b"coordinator_take"
 
 
 class Verdict(NamedTuple):
@@ -34,10 +33,6 @@ class Verdict(NamedTuple):
     admitted: bool
     remaining: int
     freed_in_us: int
-
-
-class CountingFailed(Exception):
-    """The server did not count; the message is its own."""
 
 
 class Rates(Protocol):
@@ -156,25 +151,10 @@ class PostgresRates:
         self._engine = engine
 
     def take(self, key: str, limit: int) -> Verdict:
-        values = [key.encode(), b"%d" % limit, b"%d" % _together_us(limit)]
-        pooled = self._engine.raw_connection()
-        try:
-            # Straight by libpq, as every request waits for this: the layers above take longer than the server. No
-            # transaction is open on a connection that was in the pool, so the statement commits itself.
-            driver: Any = pooled.driver_connection
-            if driver.prepare_threshold is None:
-                result = driver.pgconn.exec_params(_TAKE, values)
-            else:
-                if _PREPARED not in pooled.info:
-                    driver.pgconn.prepare(_PREPARED, _TAKE)
-                    pooled.info[_PREPARED] = True
-                result = driver.pgconn.exec_prepared(_PREPARED, values)
-        finally:
-            pooled.close()
-        if result.ntuples != 1:
-            raise CountingFailed(result.error_message.decode(errors="replace"))
-        admitted, used, oldest_us, now_us = (result.get_value(0, column) for column in range(4))
-        return Verdict(admitted == b"t", max(0, limit - int(used)), int(oldest_us) + WINDOW_US - int(now_us))
+        # The only statement of its transaction, so nothing waits for a commit.
+        counted = _TAKE.first_alone(self._engine, {"key": key, "limit": limit, "together_us": _together_us(limit)})
+        remaining = max(0, limit - counted.used)
+        return Verdict(counted.admitted, remaining, counted.oldest_us + WINDOW_US - counted.asked_us)
 
     def sweep(self) -> None:
         with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
@@ -187,20 +167,22 @@ def _together_us(limit: int) -> int:
 
 # Everything is worked out from the row itself, which the statement has locked: what another process has just counted is
 # seen. Time does not go back while a row was waited for. OFFSET 0 has each step evaluated once.
-_TAKE = f"""
+_TAKE = Prepared(
+    text(f"""
 INSERT INTO rate_counters AS c (key, times_us, counts, began_us, asked_us, used, admitted)
-SELECT $1, ARRAY[now_us], ARRAY[1], now_us, now_us, 1, true
+SELECT :key, ARRAY[now_us], ARRAY[1], now_us, now_us, 1, true
 FROM (SELECT {NOW_US_SQL["postgresql"]} AS now_us OFFSET 0) AS present
 ON CONFLICT (key) DO UPDATE SET (times_us, counts, began_us, asked_us, used, admitted) = (
     SELECT
-        CASE WHEN NOT fits THEN times WHEN joins THEN times[:size - 1] || now_us ELSE times || now_us END,
-        CASE WHEN NOT fits THEN numbers WHEN joins THEN numbers[:size - 1] || numbers[size] + 1 ELSE numbers || 1 END,
+        CASE WHEN NOT fits THEN times WHEN joins THEN times[1:size - 1] || now_us ELSE times || now_us END,
+        CASE WHEN NOT fits THEN numbers WHEN joins THEN numbers[1:size - 1] || numbers[size] + 1 ELSE numbers || 1 END,
         CASE WHEN joins OR NOT fits THEN c.began_us ELSE now_us END,
         now_us,
         CASE WHEN fits THEN counted + 1 ELSE counted END,
         fits
     FROM (
-        SELECT *, counted < CAST($2 AS bigint) AS fits, size > 0 AND now_us - c.began_us < CAST($3 AS bigint) AS joins
+        SELECT *, counted < CAST(:limit AS bigint) AS fits,
+            size > 0 AND now_us - c.began_us < CAST(:together_us AS bigint) AS joins
         FROM (
             SELECT *, cardinality(times) AS size, COALESCE((SELECT sum(n) FROM unnest(numbers) AS n), 0) AS counted
             FROM (
@@ -217,8 +199,9 @@ ON CONFLICT (key) DO UPDATE SET (times_us, counts, began_us, asked_us, used, adm
         OFFSET 0
     ) AS verdict
 )
-RETURNING admitted, used, times_us[1], asked_us
-""".encode()  # noqa: S608  (constants)
+RETURNING admitted, used, times_us[1] AS oldest_us, asked_us
+""")  # noqa: S608  (constants)
+)
 _SWEEP = text(f"""
 DELETE FROM rate_counters USING (SELECT {NOW_US_SQL["postgresql"]} AS now_us) AS present
 WHERE asked_us NOT BETWEEN now_us - {2 * WINDOW_US} AND now_us + {WINDOW_US}

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, text, update
 
 from coordinator.core.clock import NowUs
 from coordinator.core.columns import table_of
+from coordinator.core.prepared import Prepared
 from coordinator.jobs.errors import JobFinished
 from coordinator.jobs.models import HELD, LIVE, Attempt, Job
 from coordinator.jobs.schemas import FINISHED, JobStatus
@@ -32,16 +33,8 @@ _THIS_JOB = update(jobs).where(jobs.c.id == bindparam("this_job"))
 _THIS_ATTEMPT = update(attempts).where(
     attempts.c.job_id == bindparam("this_job"), attempts.c.attempt == bindparam("this_attempt")
 )
-# One round trip instead of two; SQLite has no writes in WITH, and no round trips.
-_COMPLETE_POSTGRES = text("""
-WITH ended AS (
-    UPDATE attempts SET ended_us = :completed_us, outcome = 'completed', answer_sha256 = :answer
-    WHERE job_id = :this_job AND attempt = :this_attempt
-)
-UPDATE jobs SET status = :status, miner_id = :miner_id, price_atoms = :price_atoms, started_us = :started_us,
-    completed_us = :completed_us, updated_us = :updated_us
-WHERE id = :this_job
-""")
+_COMPLETE_ATTEMPT = Prepared(_THIS_ATTEMPT)
+_COMPLETE_JOB = Prepared(_THIS_JOB)
 
 
 class Outcome(StrEnum):
@@ -153,12 +146,9 @@ def complete_job(
         "completed_us": now_us,
         "updated_us": now_us,
     }
-    if tx.dialect.name == "postgresql":
-        ended = {"this_attempt": attempt, "answer": answer_sha256}
-        tx.execute(_COMPLETE_POSTGRES, {"this_job": job.id, **completed, **ended})
-    else:
-        end_attempt(tx, job.id, attempt, Outcome.COMPLETED, now_us, answer_sha256=answer_sha256)
-        tx.execute(_THIS_JOB, {"this_job": job.id, **completed})
+    ended = {"ended_us": now_us, "outcome": Outcome.COMPLETED, "answer_sha256": answer_sha256}
+    _COMPLETE_ATTEMPT.later(tx, {"this_job": job.id, "this_attempt": attempt, **ended})
+    _COMPLETE_JOB.later(tx, {"this_job": job.id, **completed})
     if job.max_price_atoms:
         settle(tx, _held(job), price_atoms, address, now_us)
 

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, func, insert, sel
 from coordinator.core import clock
 from coordinator.core.config import settings
 from coordinator.core.money import format_aitbc
+from coordinator.core.prepared import Prepared
 from coordinator.jobs.classes import NEWEST_CLASS, eligible_classes
 from coordinator.jobs.expiry import anything_overdue, expire_locked, sweep
 from coordinator.jobs.lifecycle import attempts, jobs
@@ -73,8 +74,8 @@ WHERE id = ({job})
 RETURNING id, job_type, parameters, constraints, attempts, max_attempts, timeout_seconds, expires_us, started_us,
     max_price_atoms, payer_id, holds
 """
-_TAKE_SQLITE = text(_TAKE.format(job=_in_order("sqlite", "j.id", "1"), now=clock.NOW_US_SQL["sqlite"]))
-_LEASE = insert(attempts)
+_TAKE_SQLITE = Prepared(text(_TAKE.format(job=_in_order("sqlite", "j.id", "1"), now=clock.NOW_US_SQL["sqlite"])))
+_LEASE = Prepared(insert(attempts))
 # Only the job that is taken gets locked: its class is found first, then the class's first job that nobody else holds.
 _TAKE_POSTGRES = _TAKE.format(
     job=f"""
@@ -87,8 +88,8 @@ _TAKE_POSTGRES = _TAKE.format(
 )
 # One round trip instead of two; SQLite has no writes in WITH, and no round trips. Of a class whose jobs are all held by
 # others there is a row with its number alone.
-_TAKE_AND_LEASE_POSTGRES = text(
-    f"""
+_TAKE_AND_LEASE_POSTGRES = Prepared(
+    text(f"""
     WITH best AS (
         {_in_order("postgresql", "j.class_number, j.priority", "1")}
     ), taken AS (
@@ -102,7 +103,7 @@ _TAKE_AND_LEASE_POSTGRES = text(
         WHERE expires_us > started_us
     )
     SELECT best.class_number, taken.* FROM best LEFT JOIN taken ON true
-    """
+    """)
 )
 # Hops from class to class in the index `jobs_queue`, however many jobs wait in each.
 _WAITING_CLASSES = text("""
@@ -211,14 +212,14 @@ def _claim(tx: Connection, miner: Row[Any], classes: list[int], count: int) -> t
     return items, bool(items) or taken_by_others or overdue == _MAX_OVERDUE
 
 
-def _take(tx: Connection, miner: Row[Any], classes: list[int], lease_token: str) -> Row[Any] | None:
+def _take(tx: Connection, miner: Row[Any], classes: list[int], lease_token: str) -> Any:
     """Takes the best job and leases it, unless it is past its time: then the caller must end it."""
     wanted = {"price": miner.price_atoms, "miner_id": miner.id, "concurrency": miner.concurrency}
     if tx.dialect.name == "postgresql":
         lease_us = settings().lease_seconds * clock.SECOND_US
         lease = {"lease_token": lease_token, "lease_us": lease_us}
-        return tx.execute(_TAKE_AND_LEASE_POSTGRES, {**wanted, "classes": classes, **lease}).first()
-    job = tx.execute(_TAKE_SQLITE, {**wanted, "classes": json.dumps(classes)}).first()
+        return _TAKE_AND_LEASE_POSTGRES.first(tx, {**wanted, "classes": classes, **lease})
+    job = _TAKE_SQLITE.first(tx, {**wanted, "classes": json.dumps(classes)})
     if job is not None and job.expires_us > job.started_us:
         lease_expires_us, deadline_us = _lease_ends(job)
         lease = {
@@ -231,7 +232,7 @@ def _take(tx: Connection, miner: Row[Any], classes: list[int], lease_token: str)
             "deadline_us": deadline_us,
             "progress_percent": 0.0,
         }
-        tx.execute(_LEASE, lease)
+        _LEASE.later(tx, lease)
     return job
 
 

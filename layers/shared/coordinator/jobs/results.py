@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Connection, Row, Select, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
 from coordinator.core.errors import InvalidInput
 from coordinator.core.ids import is_id
+from coordinator.core.prepared import Prepared
 from coordinator.jobs.errors import BadSignature, JobCancelled, JobNotFound, LeaseLost, ResultConflict
 from coordinator.jobs.leases import is_meant
 from coordinator.jobs.lifecycle import (
@@ -69,7 +70,7 @@ def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCrea
 
 
 # A job, the attempts at it of one miner, the latest first, and what a receipt says of that miner; locked in this order.
-_HELD: Select[Any] = (
+_HELD = Prepared(
     select(
         *(jobs.c[name] for name in ("id", "client_id", "job_type", "status", "error_code", "parameters_sha256")),
         *(jobs.c[name] for name in ("attempts", "max_attempts", "max_price_atoms", "payer_id", "holds")),
@@ -88,12 +89,12 @@ _HELD: Select[Any] = (
 )
 
 
-def _lock_held(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCreate) -> Row[Any]:
+def _lock_held(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCreate) -> Any:
     """The job and the attempt that a miner speaks of: the one with its token, else its latest."""
     if not is_id(miner_id or ""):
         miner_id = miners_service.acting(tx, owner_id, miner_id, registered=False, lookup=miners_service.READ).id
     keys = {"job_id": body.job_id, "miner_id": miner_id}
-    rows: list[Row[Any]] = list(tx.execute(_HELD, keys)) if is_id(body.job_id) else []
+    rows = _HELD.rows(tx, keys) if is_id(body.job_id) else []
     mine = [held for held in rows if held.owner_id == owner_id]
     if not mine:
         miners_service.acting(tx, owner_id, miner_id, registered=False, lookup=miners_service.READ)

@@ -16,6 +16,7 @@ from coordinator.core.errors import Forbidden, InvalidInput
 from coordinator.core.ids import is_id, new_id
 from coordinator.core.money import format_aitbc
 from coordinator.core.pages import fetch_page
+from coordinator.core.prepared import Prepared
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.jobs.classes import eligible_miners, ensure_class, requirements_of
 from coordinator.jobs.errors import InvalidJobType, JobNotFound, JobNotReady
@@ -84,20 +85,19 @@ def submit(tx: Connection, client_id: str, body: JobCreate, *, user_id: str | No
 
 
 _NOW = clock.STATEMENT_NOW_US_POSTGRES
-_INSERT = insert(jobs)
+_TTL = bindparam("ttl_us", type_=BigInteger)
 # On Postgres the time comes with the statement that needs it, not by one of its own.
-_INSERT_POSTGRES = (
-    insert(jobs)
-    .values(created_us=_NOW, updated_us=_NOW, expires_us=_NOW + bindparam("ttl_us", type_=BigInteger))
-    .returning(jobs.c.created_us)
+_INSERT = Prepared(
+    insert(jobs).values(created_us=_NOW, updated_us=_NOW, expires_us=_NOW + _TTL).returning(jobs.c.created_us),
+    sqlite=insert(jobs),
 )
 
 
 def _insert(tx: Connection, row: dict[str, Any]) -> int:
     if tx.dialect.name == "postgresql":
-        return int(tx.execute(_INSERT_POSTGRES, {**row, "ttl_us": _ttl_us(row)}).scalar_one())
+        return int(_INSERT.first(tx, {**row, "ttl_us": _ttl_us(row)}).created_us)
     now = clock.machine_now_us()
-    tx.execute(_INSERT, {**row, "created_us": now, "updated_us": now, "expires_us": now + _ttl_us(row)})
+    _INSERT.later(tx, {**row, "created_us": now, "updated_us": now, "expires_us": now + _ttl_us(row)})
     return now
 
 

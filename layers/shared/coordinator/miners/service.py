@@ -13,6 +13,7 @@ from coordinator.core.database import insert_new
 from coordinator.core.errors import InvalidInput
 from coordinator.core.ids import is_id, new_id
 from coordinator.core.money import format_aitbc
+from coordinator.core.prepared import Prepared
 from coordinator.miners.errors import MinerDisabled, MinerIdRequired, MinerNotFound
 from coordinator.miners.models import IS_ACTIVE, Miner
 from coordinator.miners.schemas import Heartbeat, MinerRead, MinerRegister
@@ -37,10 +38,10 @@ class Lookup:
         mine: Select[Any] = select(*_IDENTITY, *columns, present.c.now_us).join_from(miners, present, true())
         if lock:
             mine = mine.with_for_update(of=miners)
-        self.named = mine.where(miners.c.id == bindparam("miner_id"))
+        self.named = Prepared(mine.where(miners.c.id == bindparam("miner_id")))
         # Two are enough to see that a miner must be named; a registered one goes before those that were retired.
         owned = mine.where(miners.c.owner_id == bindparam("owner_id"))
-        self.owned = owned.order_by(miners.c.registered.desc()).limit(2)
+        self.owned = Prepared(owned.order_by(miners.c.registered.desc()).limit(2))
 
 
 _IDENTITY = (miners.c.id, miners.c.owner_id, miners.c.registered, miners.c.disabled)
@@ -108,10 +109,10 @@ def acting(
     """
     candidates: list[Row[Any]]
     if miner_id is None:
-        candidates = list(tx.execute(lookup.owned, {"owner_id": owner_id, **parameters}))
+        candidates = lookup.owned.rows(tx, {"owner_id": owner_id, **parameters})
     elif is_id(miner_id):
         # By its id alone: given the owner too, a planner may read all of an owner's miners.
-        named: list[Row[Any]] = list(tx.execute(lookup.named, {"miner_id": miner_id, **parameters}))
+        named = lookup.named.rows(tx, {"miner_id": miner_id, **parameters})
         candidates = [miner for miner in named if miner.owner_id == owner_id]
     else:
         raise MinerNotFound

@@ -14,6 +14,7 @@ from coordinator.core.database import database, insert_new
 from coordinator.core.ids import new_id
 from coordinator.core.money import format_aitbc
 from coordinator.core.pages import fetch_page
+from coordinator.core.prepared import Prepared
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.receipts.jws import sign_compact
 from coordinator.receipts.models import Receipt, SigningKey
@@ -22,6 +23,7 @@ from coordinator.receipts.signing import receipt_signer
 
 receipts = table_of(Receipt)
 _signing_keys = table_of(SigningKey)
+_INSERT = Prepared(insert(receipts))
 
 _ISSUER = "aitbc-coordinator"
 _VERSION = 1
@@ -68,7 +70,7 @@ def issue(tx: Connection, statement: Statement, result_json: str) -> ReceiptRead
         "created_us": statement.completed_us,
         "proof": proof,
     }
-    tx.execute(insert(receipts), row)
+    _INSERT.later(tx, row)
     return read(row)
 
 

@@ -1,0 +1,103 @@
+"""Statements of the hot paths: compiled once, prepared once a connection, and sent together where none waits for one.
+
+What SQLAlchemy and the driver do around a statement takes several times as long as the statement itself, and each
+BEGIN, statement and COMMIT is a trip to the server. So these go straight to the driver on SQLite, and on PostgreSQL to
+libpq (`coordinator.core.wire`). They are part of the same transaction as all other statements, in the order in which
+they are called.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, Executable
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+
+from coordinator.core.compiled import Values, compiled, literals, row_of, tell_listeners, wrapped
+
+if TYPE_CHECKING:
+    from coordinator.core.wire import PostgresText, Wire
+
+
+class Prepared:
+    """One statement, whose parameters have the same names and types whenever it is run.
+
+    Args:
+        postgresql: the statement; what its parameters are is told by the first values.
+        sqlite: another one for SQLite; the same if it is left out.
+    """
+
+    def __init__(self, postgresql: Executable, *, sqlite: Executable | None = None) -> None:
+        self._elements = {"postgresql": postgresql, "sqlite": sqlite if sqlite is not None else postgresql}
+        self._postgres: PostgresText | None = None
+        self._sqlite: _SqliteText | None = None
+
+    def rows(self, tx: Connection, values: Values) -> list[Any]:
+        """All rows, with the columns as attributes."""
+        if tx.dialect.name == "sqlite":
+            return self._on_sqlite(tx, values)
+        return _wire(tx).run(tx, self._text_for_postgres(values), values)
+
+    def first(self, tx: Connection, values: Values) -> Any:
+        """The first row; None if there is none."""
+        rows = self.rows(tx, values)
+        return rows[0] if rows else None
+
+    def later(self, tx: Connection, values: Values) -> None:
+        """Runs it with the next statement, or with the commit; what is wrong with it shows there."""
+        if tx.dialect.name == "sqlite":
+            self._on_sqlite(tx, values)
+        else:
+            _wire(tx).add(tx, self._text_for_postgres(values), values)
+
+    def first_alone(self, engine: Engine, values: Values) -> Any:
+        """The first row, of a PostgreSQL server, run as a transaction of its own."""
+        pooled = engine.raw_connection()
+        try:
+            wire: Wire = pooled.driver_connection.wire  # type: ignore[union-attr]
+            return wire.run_alone(self._text_for_postgres(values), values)[0]
+        except BaseException:
+            pooled.invalidate()
+            raise
+        finally:
+            pooled.close()
+
+    def _on_sqlite(self, tx: Connection, values: Values) -> list[Any]:
+        if self._sqlite is None:
+            self._sqlite = _SqliteText(self._elements["sqlite"], values)
+        return self._sqlite.run(tx, values)
+
+    def _text_for_postgres(self, values: Values) -> "PostgresText":
+        if self._postgres is None:
+            # Where SQLite is the database, psycopg need not be imported.
+            from coordinator.core.wire import PostgresText  # noqa: PLC0415
+
+            self._postgres = PostgresText(self._elements["postgresql"], values)
+        return self._postgres
+
+
+class _SqliteText:
+    def __init__(self, element: Executable, values: Values) -> None:
+        known = compiled(element, SQLiteDialect(paramstyle="named"), values)
+        self.text = str(known)
+        self._defaults = literals(known)
+        self._row: Callable[..., Any] | None = None
+
+    def run(self, tx: Connection, values: Values) -> list[Any]:
+        tell_listeners(tx, self.text, values)
+        try:
+            driver: Any = tx.connection.driver_connection
+            cursor = driver.execute(self.text, {**self._defaults, **values})
+            if cursor.description is None:
+                return []
+            found = cursor.fetchall()
+        except sqlite3.Error as error:
+            raise wrapped(tx, self.text, error, sqlite3.Error) from error
+        if self._row is None:
+            self._row = row_of(column[0] for column in cursor.description)
+        return [self._row(*row) for row in found]
+
+
+def _wire(tx: Connection) -> "Wire":
+    wire: Wire = tx.connection.driver_connection.wire  # type: ignore[union-attr]
+    return wire

@@ -1,0 +1,234 @@
+"""Prepared statements on PostgreSQL, straight by libpq: in pipeline mode, where one trip carries several.
+
+https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
+"""
+
+import select
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from psycopg import Error, IsolationLevel, OperationalError
+from psycopg.errors import error_from_result
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from sqlalchemy import Connection, Engine, Executable, event
+from sqlalchemy.dialects.postgresql.base import PGDialect
+
+from coordinator.core.compiled import Values, compiled, literals, row_of, tell_listeners, wrapped
+
+_BEGIN = {IsolationLevel.READ_COMMITTED: b"BEGIN ISOLATION LEVEL READ COMMITTED"}
+_COMMIT = b"COMMIT"
+_ROLLBACK = b"ROLLBACK"
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions; shut down, crashed, starting.
+_CONNECTION_LOST = ("08", "57P")
+_numbers = count(1)
+
+
+def follow_transactions(engine: Engine) -> None:
+    """Has what waits on a connection of this engine sent before other statements, and with the commit."""
+
+    # First of all, as others may speak to the server.
+    @event.listens_for(engine, "connect", insert=True)
+    def connect(driver: Any, _record: Any) -> None:
+        driver.wire = Wire(driver)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def send(tx: Connection, cursor: Any, *_: Any) -> None:
+        # Of our own statements the others are told without a cursor.
+        driver: Any = tx.connection.driver_connection
+        if cursor is not None and driver.wire.waiting:
+            driver.wire.send(tx)
+
+    dialect: Any = engine.dialect
+    undo = dialect.do_rollback
+
+    def commit(connection: Any) -> None:
+        connection.driver_connection.wire.commit()
+
+    def rollback(connection: Any) -> None:
+        connection.driver_connection.wire.rollback()
+        undo(connection)
+
+    # There is no event for what stands in their place; those that there are come before it, as they should.
+    dialect.do_commit, dialect.do_rollback = commit, rollback
+
+
+class PostgresText:
+    """A statement as the server knows it; all its parameters are sent as text."""
+
+    def __init__(self, element: Executable, values: Values) -> None:
+        known: Any = compiled(element, PGDialect(paramstyle="numeric_dollar"), values)  # type: ignore[no-untyped-call]
+        self.text = str(known)
+        self.sql = self.text.encode()
+        self.name = b"coordinator_%d" % next(_numbers)
+        self._defaults = literals(known)
+        self._names: list[str] = list(dict.fromkeys(known.positiontup or ()))
+        # Told, as the server takes a number for the type of what it first stands beside.
+        self.types = [_TYPES.get(type(self._value(name, values)), 0) for name in self._names]
+        self._read: tuple[Callable[..., Any], list[Callable[[bytes], Any]]] | None = None
+
+    def parameters(self, values: Values) -> list[bytes | None]:
+        return [_encode(self._value(name, values)) for name in self._names]
+
+    def rows(self, result: Any) -> list[Any]:
+        if not result.nfields:
+            return []
+        if self._read is None:
+            columns = range(result.nfields)
+            self._read = (
+                row_of(result.fname(column).decode() for column in columns),
+                [_DECODERS[result.ftype(column)] for column in columns],
+            )
+        row, decoders = self._read
+        get = result.get_value
+        return [
+            row(
+                *(
+                    None if (value := get(number, column)) is None else decode(value)
+                    for column, decode in enumerate(decoders)
+                )
+            )
+            for number in range(result.ntuples)
+        ]
+
+    def _value(self, name: str, values: Values) -> Any:
+        return values[name] if name in values else self._defaults[name]
+
+
+class Wire:
+    """A connection to a PostgreSQL server, by libpq."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self._pgconn = driver.pgconn
+        self._prepared: set[bytes] = set()
+        self._poll = select.poll()
+        self._poll.register(self._pgconn.socket, select.POLLIN)
+        # What goes with the next trip.
+        self.waiting: list[tuple[PostgresText, Values]] = []
+
+    def add(self, tx: Connection, text: PostgresText, values: Values) -> None:
+        tell_listeners(tx, text.text, values)
+        self.waiting.append((text, values))
+
+    def run(self, tx: Connection, text: PostgresText, values: Values) -> list[Any]:
+        self.add(tx, text, values)
+        return text.rows(self.send(tx))
+
+    def run_alone(self, text: PostgresText, values: Values) -> list[Any]:
+        result = self._pipeline([(text, values)], begin=False)[-1]
+        return text.rows(result)
+
+    def send(self, tx: Connection) -> Any:
+        """Sends what waits, and gives the result of the last statement."""
+        waiting, self.waiting = self.waiting, []
+        try:
+            return self._pipeline(waiting, begin=not self._driver.autocommit)[-1]
+        except Error as error:
+            lost = self._pgconn.status != ConnStatus.OK or (error.sqlstate or "").startswith(_CONNECTION_LOST)
+            if lost:
+                tx.invalidate(error)
+            raise wrapped(tx, waiting[-1][0].text, error, Error, lost=lost) from error
+        except BaseException:
+            # Answers may be under way that nobody would wait for.
+            tx.invalidate()
+            raise
+
+    def commit(self) -> None:
+        """Commits, after what waits."""
+        if self.waiting or self._pgconn.transaction_status != TransactionStatus.IDLE:
+            waiting, self.waiting = self.waiting, []
+            self._pipeline(waiting, begin=True, commit=True)
+
+    def rollback(self) -> None:
+        """Undoes what was done; the driver, which would have the server forget all that is prepared, need not."""
+        self.waiting.clear()
+        if self._pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            # Where it fails the driver's own will, and be told.
+            with suppress(Error):
+                self._pgconn.exec_(_ROLLBACK)
+
+    def _pipeline(
+        self, statements: Sequence[tuple[PostgresText, Values]], *, begin: bool, commit: bool = False
+    ) -> list[Any]:
+        """Sends statements in one go, and gives their results.
+
+        Raises:
+            Error: one of them failed, the first that did; those after it were not run. Or the connection broke.
+        """
+        pgconn = self._pgconn
+        given = [(text, text.parameters(values)) for text, values in statements]
+        # Of each command that is sent, the name that it prepares.
+        sent: list[bytes | None] = []
+        pgconn.enter_pipeline_mode()
+        if begin and pgconn.transaction_status == TransactionStatus.IDLE:
+            pgconn.send_query_params(_BEGIN[self._driver.isolation_level], None)
+            sent.append(None)
+        for text, parameters in given:
+            if self._driver.prepare_threshold is None:
+                pgconn.send_query_params(text.sql, parameters, param_types=text.types)
+            else:
+                if text.name not in self._prepared and text.name not in sent:
+                    pgconn.send_prepare(text.name, text.sql, param_types=text.types)
+                    sent.append(text.name)
+                pgconn.send_query_prepared(text.name, parameters)
+            sent.append(None)
+        if commit:
+            pgconn.send_query_params(_COMMIT, None)
+            sent.append(None)
+        pgconn.pipeline_sync()
+        results = [self._result_of_command() for _ in sent]
+        self._result()
+        pgconn.exit_pipeline_mode()
+        for name, result in zip(sent, results, strict=True):
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise error_from_result(result)
+            if name is not None:
+                self._prepared.add(name)
+        return results
+
+    def _result_of_command(self) -> Any:
+        result = self._result()
+        if result is None:
+            raise OperationalError(self._pgconn.get_error_message())
+        # Nothing stands between the results of two commands.
+        self._result()
+        return result
+
+    def _result(self) -> Any:
+        pgconn = self._pgconn
+        while pgconn.flush():
+            self._poll.modify(pgconn.socket, select.POLLIN | select.POLLOUT)
+            self._poll.poll()
+            pgconn.consume_input()
+            self._poll.modify(pgconn.socket, select.POLLIN)
+        while pgconn.is_busy():
+            # Other threads go on meanwhile, which they would not while libpq waits.
+            self._poll.poll()
+            pgconn.consume_input()
+        return pgconn.get_result()
+
+
+def _encode(value: Any) -> bytes | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, int):
+        return b"%d" % value
+    if isinstance(value, float):
+        return repr(value).encode()
+    return b"{%b}" % b",".join(b"%d" % number for number in value)
+
+
+# https://www.postgresql.org/docs/current/catalog-pg-type.html: bigint, double precision, boolean, bigint[].
+_TYPES = {int: 20, float: 701, bool: 16, list: 1016}
+_DECODERS: dict[int, Callable[[bytes], Any]] = {
+    16: b"t".__eq__,
+    **dict.fromkeys((20, 21, 23), int),
+    **dict.fromkeys((25, 1043), bytes.decode),
+    701: float,
+}

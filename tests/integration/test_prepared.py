@@ -1,0 +1,191 @@
+"""Prepared statements behave as all others do: on both databases, in transactions, and when something goes wrong."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, bindparam, column, event, insert, select, table, text
+from sqlalchemy.exc import DBAPIError
+
+from coordinator.core.database import Database
+from coordinator.core.prepared import Prepared
+from tests.databases import PostgresCluster
+
+THINGS = table("things", *(column(name) for name in ("id", "name", "amount", "share")))
+ADD = {"id": "a", "name": "first", "amount": 1, "share": 0.5}
+
+
+class BrokenOff(Exception):
+    """What a use case raises that does not end well."""
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    definition = "id varchar(36) PRIMARY KEY, name text, amount bigint, share double precision"
+    database.write(lambda tx: tx.execute(text(f"CREATE TABLE things ({definition})")))
+    yield database
+    database.engine.dispose()
+
+
+@pytest.fixture
+def add() -> Prepared:
+    return Prepared(insert(THINGS))
+
+
+def names(database: Database) -> list[str]:
+    return database.read(lambda tx: list(tx.scalars(select(THINGS.c.name).order_by(THINGS.c.id))))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.none() | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+    amount=st.none() | st.integers(-(2**63), 2**63 - 1),
+    share=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+)
+def test_every_value_comes_back_as_it_was(database: Database, name: Any, amount: Any, share: Any) -> None:
+    given_values = {"id": "a", "name": name, "amount": amount, "share": share}
+    add, find = Prepared(insert(THINGS)), Prepared(select(THINGS).where(THINGS.c.id == bindparam("wanted")))
+
+    def there_and_back(tx: Connection) -> Any:
+        tx.execute(text("DELETE FROM things"))
+        add.later(tx, given_values)
+        return find.first(tx, {"wanted": "a"})
+
+    found = database.write(there_and_back)
+
+    assert found._asdict() == given_values
+    assert database.read(lambda tx: tx.execute(select(THINGS)).one()) == found
+
+
+def test_nothing_is_none(database: Database) -> None:
+    find = Prepared(select(THINGS).where(THINGS.c.id == bindparam("wanted")))
+
+    assert database.read(lambda tx: (find.first(tx, {"wanted": "a"}), find.rows(tx, {"wanted": "a"}))) == (None, [])
+
+
+def test_statements_take_effect_in_their_order(database: Database, add: Prepared) -> None:
+    rename = Prepared(text("UPDATE things SET name = name || :more"))
+
+    def work(tx: Connection) -> None:
+        add.later(tx, ADD)
+        tx.execute(text("UPDATE things SET name = name || ' second'"))
+        rename.later(tx, {"more": " third"})
+        rename.rows(tx, {"more": " fourth"})
+        tx.execute(text("UPDATE things SET name = name || ' fifth'"))
+        rename.later(tx, {"more": " sixth"})
+
+    database.write(work)
+
+    assert names(database) == ["first second third fourth fifth sixth"]
+
+
+def test_what_waits_is_undone_with_the_rest(database: Database, add: Prepared) -> None:
+    def fail(tx: Connection) -> None:
+        add.later(tx, ADD)
+        raise BrokenOff
+
+    with pytest.raises(BrokenOff):
+        database.write(fail)
+
+    assert names(database) == []
+    database.write(lambda tx: add.later(tx, ADD))
+    assert names(database) == ["first"]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_error_undoes_everything_and_the_next_transaction_is_sound(
+    database: Database, add: Prepared, waits: bool
+) -> None:
+    mark = Prepared(text("UPDATE things SET amount = :amount"))
+
+    def twice(tx: Connection) -> None:
+        add.later(tx, ADD)
+        add.later(tx, ADD)
+        # Prepared behind the one that fails.
+        mark.later(tx, {"amount": 2})
+        if not waits:
+            tx.execute(text("SELECT 1"))
+
+    with pytest.raises(DBAPIError, match=r"(?i)unique"):
+        database.write(twice)
+
+    assert names(database) == []
+    database.write(lambda tx: (add.later(tx, ADD), mark.later(tx, {"amount": 3})))
+    assert names(database) == ["first"]
+
+
+def test_listeners_hear_of_it_as_of_any_statement(database: Database, add: Prepared) -> None:
+    heard: list[tuple[str, Any]] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *told: heard.append((told[2], told[3])))
+
+    database.write(lambda tx: add.later(tx, ADD))
+
+    [(statement, values)] = [told for told in heard if "things" in told[0]]
+    assert statement.startswith("INSERT INTO things")
+    assert values == ADD
+
+
+def test_a_failing_commit_is_told(database: Database, add: Prepared) -> None:
+    def fail(_tx: Connection) -> None:
+        raise BrokenOff
+
+    event.listen(database.engine, "commit", fail)
+    with pytest.raises(BrokenOff):
+        database.write(lambda tx: add.later(tx, ADD))
+    event.remove(database.engine, "commit", fail)
+
+    assert names(database) == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+class TestOnPostgres:
+    def test_a_server_prepares_each_once(self, database: Database, add: Prepared) -> None:
+        for number in range(3):
+            database.write(lambda tx, number=number: add.later(tx, {**ADD, "id": str(number)}))
+            with pytest.raises(BrokenOff):
+                database.write(self._fail)
+
+        kept = text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'INSERT INTO things%'")
+        assert database.read(lambda tx: tx.scalar(kept)) == 1
+
+    def test_behind_a_pooler_nothing_is_prepared(
+        self, database_url: str, database: Database, add: Prepared, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import psycopg
+
+        monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", property(lambda _info: 1))
+        pooled = Database(database_url)
+
+        pooled.write(lambda tx: add.later(tx, ADD))
+
+        assert pooled.read(lambda tx: tx.scalar(text("SELECT count(*) FROM pg_prepared_statements"))) == 0
+        assert names(database) == ["first"]
+        pooled.engine.dispose()
+
+    def test_a_connection_that_broke_before_is_replaced(
+        self, postgres: PostgresCluster, database: Database, add: Prepared
+    ) -> None:
+        postgres.restart("immediate")
+
+        database.write(lambda tx: add.rows(tx, ADD))
+
+        assert names(database) == ["first"]
+
+    def test_work_larger_than_any_buffer_goes_through(self, database: Database, add: Prepared) -> None:
+        large = "x" * 3_000_000
+
+        def work(tx: Connection) -> None:
+            for number in range(5):
+                add.later(tx, {**ADD, "id": str(number), "name": large})
+
+        database.write(work)
+
+        assert [len(name) for name in names(database)] == [3_000_000] * 5
+
+    @staticmethod
+    def _fail(tx: Connection) -> None:
+        tx.execute(text("SELECT 1"))
+        raise BrokenOff
