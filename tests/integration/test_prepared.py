@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,8 +155,6 @@ class TestOnPostgres:
     def test_behind_a_pooler_nothing_is_prepared(
         self, database_url: str, database: Database, add: Prepared, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import psycopg
-
         monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", property(lambda _info: 1))
         pooled = Database(database_url)
 
@@ -184,6 +183,40 @@ class TestOnPostgres:
         database.write(work)
 
         assert [len(name) for name in names(database)] == [3_000_000] * 5
+
+    def test_what_is_asked_alone_is_committed_and_heard_by_the_next_who_takes_the_connection(
+        self, database: Database
+    ) -> None:
+        add = Prepared(insert(THINGS).returning(THINGS.c.name))
+
+        asked = add.ask(database.engine, ADD)
+
+        with pytest.raises(BrokenOff):
+            database.write(self._fail)
+        assert names(database) == ["first"]
+        assert asked.row(database.engine).name == "first"
+
+    def test_what_fails_alone_is_told_to_the_one_who_asked(self, database: Database) -> None:
+        add = Prepared(insert(THINGS).returning(THINGS.c.name))
+        add.ask(database.engine, ADD)
+
+        again = add.ask(database.engine, ADD)
+
+        assert names(database) == ["first"]
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            again.row(database.engine)
+
+    def test_a_connection_that_breaks_while_something_is_asked_is_replaced(
+        self, postgres: PostgresCluster, database: Database
+    ) -> None:
+        sleep = Prepared(text("SELECT pg_sleep(CAST(:seconds AS double precision))"))
+        asked = sleep.ask(database.engine, {"seconds": 60.0})
+
+        postgres.restart("immediate")
+
+        assert names(database) == []
+        with pytest.raises(psycopg.OperationalError):
+            asked.row(database.engine)
 
     @staticmethod
     def _fail(tx: Connection) -> None:

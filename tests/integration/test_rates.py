@@ -24,10 +24,10 @@ PROCESSES = 8
 HAMMERING = """
 import sys
 from coordinator.core.rates import rates
-rates().take("somebody else", 100)
+rates().take("somebody else", 100)()
 print("ready", flush=True)
 sys.stdin.readline()
-print(sum(rates().take("somebody", 100).admitted for _ in range(40)))
+print(sum(rates().take("somebody", 100)().admitted for _ in range(40)))
 """
 
 
@@ -132,7 +132,7 @@ def test_the_stored_counters_admit_the_same(
         let_pass(seconds)
         for _ in range(calls):
             expected = counted(admitted, now, 60) < limit
-            verdict = rates.take("somebody", limit)
+            verdict = rates.take("somebody", limit)()
 
             admitted += [now] if expected else []
             assert (verdict.admitted, verdict.remaining) == (expected, limit - counted(admitted, now, 60))
@@ -163,32 +163,32 @@ def test_eight_processes_together_admit_exactly_the_limit(counters: Callable[[],
     admitted = [int(process.communicate(timeout=60)[0]) for process in processes]
 
     assert sum(admitted) == 100
-    assert not rates.take("somebody", 100).admitted
+    assert not rates.take("somebody", 100)().admitted
     let_pass(60)
-    assert rates.take("somebody", 100).remaining == 99
+    assert rates.take("somebody", 100)().remaining == 99
 
 
 def test_a_restart_keeps_the_counts(counters: Callable[[], Rates]) -> None:
     for _ in range(2):
-        counters().take("somebody", 2)
+        counters().take("somebody", 2)()
 
-    assert not counters().take("somebody", 2).admitted
+    assert not counters().take("somebody", 2)().admitted
 
 
 def test_keys_are_counted_apart(counters: Callable[[], Rates]) -> None:
     rates = counters()
-    rates.take("somebody", 1)
+    rates.take("somebody", 1)()
 
-    assert rates.take("somebody else", 1).admitted
-    assert not rates.take("somebody", 1).admitted
+    assert rates.take("somebody else", 1)().admitted
+    assert not rates.take("somebody", 1)().admitted
 
 
 def test_a_limit_that_was_lowered_holds_at_once(counters: Callable[[], Rates]) -> None:
     rates = counters()
     for _ in range(5):
-        rates.take("somebody", 10)
+        rates.take("somebody", 10)()
 
-    verdict = rates.take("somebody", 3)
+    verdict = rates.take("somebody", 3)()
 
     assert (verdict.admitted, verdict.remaining) == (False, 0)
 
@@ -204,25 +204,25 @@ def rows(counters: Rates) -> int:
 
 def test_a_sweep_removes_only_what_no_longer_counts(counters: Callable[[], Rates]) -> None:
     rates = counters()
-    rates.take("old", 1)
+    rates.take("old", 1)()
     let_pass(121)
-    rates.take("new", 1)
+    rates.take("new", 1)()
 
     rates.sweep()
 
     assert rows(rates) == 1
-    assert not rates.take("new", 1).admitted
+    assert not rates.take("new", 1)().admitted
 
 
 def test_a_clock_that_was_set_back_does_not_lock_anybody_out(counters: Callable[[], Rates]) -> None:
     rates = counters()
-    rates.take("somebody", 1)
+    rates.take("somebody", 1)()
     let_pass(-3600)
-    assert not rates.take("somebody", 1).admitted
+    assert not rates.take("somebody", 1)().admitted
 
     rates.sweep()
 
-    assert rates.take("somebody", 1).admitted
+    assert rates.take("somebody", 1)().admitted
 
 
 def test_counters_broken_by_a_power_cut_are_begun_anew(sqlite_template: Path, tmp_path: Path) -> None:
@@ -231,8 +231,8 @@ def test_counters_broken_by_a_power_cut_are_begun_anew(sqlite_template: Path, tm
     path = tmp_path / "coordinator.db.rates"
     path.write_bytes(b"what a disk may hold after a power cut" * 100)
 
-    assert SqliteRates(path).take("somebody", 1).admitted
-    assert not SqliteRates(path).take("somebody", 1).admitted
+    assert SqliteRates(path).take("somebody", 1)().admitted
+    assert not SqliteRates(path).take("somebody", 1)().admitted
 
 
 def test_postgres_does_not_log_what_it_counts(postgres: PostgresCluster) -> None:
@@ -256,7 +256,7 @@ def test_behind_a_pooler_it_counts_without_a_kept_plan(
     database = Database(postgres.new_database())
     rates = PostgresRates(database.engine)
 
-    assert [rates.take("somebody", 2).admitted for _ in range(3)] == [True, True, False]
+    assert [rates.take("somebody", 2)().admitted for _ in range(3)] == [True, True, False]
     plans = text("SELECT count(*) FROM pg_prepared_statements")
     assert database.read(lambda tx: tx.scalar(plans)) == 0
     database.engine.dispose()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -33,6 +34,8 @@ _STATEMENT_TIMEOUT_MS = 10_000
 # A statement that is used again is worth a plan that is kept.
 _PREPARED_AFTER = 2
 _WAYS_THROUGH_WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+# What must be settled before this request has any effect.
+_condition: ContextVar[Callable[[], None] | None] = ContextVar("condition", default=None)
 # Where a connection keeps the last steps of its transaction.
 _LAST_STEPS = "coordinator_last_steps"
 _TAKE_TURN = text("SELECT pg_advisory_xact_lock(:turn)")
@@ -78,6 +81,8 @@ class Database:
             committing = False
             try:
                 with self._turn(engine), engine.connect() as connection:
+                    if condition := _condition.get():
+                        condition()
                     last_steps: dict[type[LastStep], LastStep] = {}
                     connection.info[_LAST_STEPS] = last_steps
                     transaction = connection.begin()
@@ -109,6 +114,11 @@ class Database:
 def database() -> Database:
     """The database that DATABASE_URL names, connected once in this process."""
     return Database(settings().database_url)
+
+
+def settle_before_transactions(condition: Callable[[], None]) -> None:
+    """Has something called before each further transaction of this request; what it raises is the request's end."""
+    _condition.set(condition)
 
 
 def last_step(tx: Connection, kind: type[L]) -> L:

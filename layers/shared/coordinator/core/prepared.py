@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from coordinator.core.compiled import Values, compiled, literals, row_of, tell_listeners, wrapped
 
 if TYPE_CHECKING:
-    from coordinator.core.wire import PostgresText, Wire
+    from coordinator.core.wire import Asked, PostgresText, Wire
 
 
 class Prepared:
@@ -50,12 +50,12 @@ class Prepared:
         else:
             _wire(tx).add(tx, self._text_for_postgres(values), values)
 
-    def first_alone(self, engine: Engine, values: Values) -> Any:
-        """The first row, of a PostgreSQL server, run as a transaction of its own."""
+    def ask(self, engine: Engine, values: Values) -> "Asked":
+        """Sends it to a PostgreSQL server as a transaction of its own; what it gives can be asked for later."""
         pooled = engine.raw_connection()
         try:
             wire: Wire = pooled.driver_connection.wire  # type: ignore[union-attr]
-            return wire.run_alone(self._text_for_postgres(values), values)[0]
+            return wire.ask(self._text_for_postgres(values), values)
         except BaseException:
             pooled.invalidate()
             raise

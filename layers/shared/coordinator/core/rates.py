@@ -10,6 +10,7 @@ exact. A larger one notes calls that come within 0.6 s together, under the time 
 import sqlite3
 from array import array
 from bisect import bisect_right
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -38,8 +39,11 @@ class Verdict(NamedTuple):
 class Rates(Protocol):
     """The counters of all who call, by a key of any text; they may be lost, which lets everybody call again."""
 
-    def take(self, key: str, limit: int) -> Verdict:
-        """Counts a call if it is within the limit of calls a minute."""
+    def take(self, key: str, limit: int) -> Callable[[], Verdict]:
+        """Counts a call if it is within the limit of calls a minute.
+
+        The verdict may still be on its way while the caller does other things; calling what this gives waits for it.
+        """
         ...
 
     def sweep(self) -> None:
@@ -93,7 +97,7 @@ class SqliteRates:
         self._turn = WriterLock(path)
         self._connection: sqlite3.Connection | None = None
 
-    def take(self, key: str, limit: int) -> Verdict:
+    def take(self, key: str, limit: int) -> Callable[[], Verdict]:
         # All who count hold this lock, so the two statements need no transaction around them.
         with self._turn.held():
             connection = self._connected()
@@ -103,7 +107,7 @@ class SqliteRates:
             verdict = log.take(now_us, limit)
             if verdict.admitted:
                 connection.execute("REPLACE INTO rate_counters VALUES (?, ?, ?)", (key, now_us, log.packed()))
-        return verdict
+        return lambda: verdict
 
     def sweep(self) -> None:
         now_us = machine_now_us()
@@ -150,11 +154,15 @@ class PostgresRates:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def take(self, key: str, limit: int) -> Verdict:
-        # The only statement of its transaction, so nothing waits for a commit.
-        counted = _TAKE.first_alone(self._engine, {"key": key, "limit": limit, "together_us": _together_us(limit)})
-        remaining = max(0, limit - counted.used)
-        return Verdict(counted.admitted, remaining, counted.oldest_us + WINDOW_US - counted.asked_us)
+    def take(self, key: str, limit: int) -> Callable[[], Verdict]:
+        asked = _TAKE.ask(self._engine, {"key": key, "limit": limit, "together_us": _together_us(limit)})
+
+        def verdict() -> Verdict:
+            counted = asked.row(self._engine)
+            remaining = max(0, limit - counted.used)
+            return Verdict(counted.admitted, remaining, counted.oldest_us + WINDOW_US - counted.asked_us)
+
+        return verdict
 
     def sweep(self) -> None:
         with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:

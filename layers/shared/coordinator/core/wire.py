@@ -14,6 +14,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from sqlalchemy import Connection, Engine, Executable, event
 from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.exc import DisconnectionError
 
 from coordinator.core.compiled import Values, compiled, literals, row_of, tell_listeners, wrapped
 
@@ -33,6 +34,11 @@ def follow_transactions(engine: Engine) -> None:
     def connect(driver: Any, _record: Any) -> None:
         driver.wire = Wire(driver)
 
+    @event.listens_for(engine, "checkout")
+    def checkout(driver: Any, _record: Any, _pooled: Any) -> None:
+        if driver.wire.asked is not None:
+            driver.wire.hear()
+
     @event.listens_for(engine, "before_cursor_execute")
     def send(tx: Connection, cursor: Any, *_: Any) -> None:
         # Of our own statements the others are told without a cursor.
@@ -47,11 +53,39 @@ def follow_transactions(engine: Engine) -> None:
         connection.driver_connection.wire.commit()
 
     def rollback(connection: Any) -> None:
-        connection.driver_connection.wire.rollback()
-        undo(connection)
+        wire = connection.driver_connection.wire
+        # What is asked alone is no part of a transaction.
+        if wire.asked is None:
+            wire.rollback()
+            undo(connection)
 
     # There is no event for what stands in their place; those that there are come before it, as they should.
     dialect.do_commit, dialect.do_rollback = commit, rollback
+
+
+class Asked:
+    """A statement that was sent by itself, and whose result nobody has waited for yet."""
+
+    def __init__(self, text: "PostgresText") -> None:
+        self.text = text
+        self._result: Any = None
+        self._error: Error | None = None
+
+    def row(self, engine: Engine) -> Any:
+        """The first row of its result.
+
+        Raises:
+            Error: it failed.
+        """
+        if self._result is None and self._error is None:
+            # Whoever takes the connection hears what was asked on it.
+            engine.raw_connection().close()
+        if self._error is not None:
+            raise self._error
+        return self.text.rows(self._result)[0]
+
+    def heard(self, result: Any, error: Error | None = None) -> None:
+        self._result, self._error = result, error
 
 
 class PostgresText:
@@ -107,6 +141,9 @@ class Wire:
         self._poll.register(self._pgconn.socket, select.POLLIN)
         # What goes with the next trip.
         self.waiting: list[tuple[PostgresText, Values]] = []
+        # What is under way while the connection is in the pool.
+        self.asked: Asked | None = None
+        self._sent: list[bytes | None] = []
 
     def add(self, tx: Connection, text: PostgresText, values: Values) -> None:
         tell_listeners(tx, text.text, values)
@@ -116,9 +153,29 @@ class Wire:
         self.add(tx, text, values)
         return text.rows(self.send(tx))
 
-    def run_alone(self, text: PostgresText, values: Values) -> list[Any]:
-        result = self._pipeline([(text, values)], begin=False)[-1]
-        return text.rows(result)
+    def ask(self, text: PostgresText, values: Values) -> Asked:
+        """Sends a statement as a transaction of its own, and waits for nothing."""
+        self._send([(text, values)], begin=False, commit=False)
+        while self._pgconn.flush():
+            self._poll_to_send()
+        self.asked = Asked(text)
+        return self.asked
+
+    def hear(self) -> None:
+        """Waits for what was asked, and lets the connection be used again.
+
+        Raises:
+            DisconnectionError: the connection is lost, so the pool needs another.
+        """
+        asked, self.asked = self.asked, None
+        if asked is None:
+            return
+        try:
+            asked.heard(self._receive()[-1])
+        except Error as error:
+            asked.heard(None, error)
+            if self._pgconn.status != ConnStatus.OK:
+                raise DisconnectionError from error
 
     def send(self, tx: Connection) -> Any:
         """Sends what waits, and gives the result of the last statement."""
@@ -157,10 +214,14 @@ class Wire:
         Raises:
             Error: one of them failed, the first that did; those after it were not run. Or the connection broke.
         """
+        self._send(statements, begin=begin, commit=commit)
+        return self._receive()
+
+    def _send(self, statements: Sequence[tuple[PostgresText, Values]], *, begin: bool, commit: bool) -> None:
         pgconn = self._pgconn
         given = [(text, text.parameters(values)) for text, values in statements]
         # Of each command that is sent, the name that it prepares.
-        sent: list[bytes | None] = []
+        self._sent = sent = list[bytes | None]()
         pgconn.enter_pipeline_mode()
         if begin and pgconn.transaction_status == TransactionStatus.IDLE:
             pgconn.send_query_params(_BEGIN[self._driver.isolation_level], None)
@@ -178,10 +239,12 @@ class Wire:
             pgconn.send_query_params(_COMMIT, None)
             sent.append(None)
         pgconn.pipeline_sync()
-        results = [self._result_of_command() for _ in sent]
+
+    def _receive(self) -> list[Any]:
+        results = [self._result_of_command() for _ in self._sent]
         self._result()
-        pgconn.exit_pipeline_mode()
-        for name, result in zip(sent, results, strict=True):
+        self._pgconn.exit_pipeline_mode()
+        for name, result in zip(self._sent, results, strict=True):
             if result.status == ExecStatus.FATAL_ERROR:
                 raise error_from_result(result)
             if name is not None:
@@ -199,15 +262,18 @@ class Wire:
     def _result(self) -> Any:
         pgconn = self._pgconn
         while pgconn.flush():
-            self._poll.modify(pgconn.socket, select.POLLIN | select.POLLOUT)
-            self._poll.poll()
-            pgconn.consume_input()
-            self._poll.modify(pgconn.socket, select.POLLIN)
+            self._poll_to_send()
         while pgconn.is_busy():
             # Other threads go on meanwhile, which they would not while libpq waits.
             self._poll.poll()
             pgconn.consume_input()
         return pgconn.get_result()
+
+    def _poll_to_send(self) -> None:
+        self._poll.modify(self._pgconn.socket, select.POLLIN | select.POLLOUT)
+        self._poll.poll()
+        self._pgconn.consume_input()
+        self._poll.modify(self._pgconn.socket, select.POLLIN)
 
 
 def _encode(value: Any) -> bytes | None:

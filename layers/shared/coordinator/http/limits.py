@@ -8,11 +8,14 @@ from fastapi import Request
 
 from coordinator.core.clock import SECOND_US
 from coordinator.core.config import settings
+from coordinator.core.database import settle_before_transactions
 from coordinator.core.errors import CoordinatorError
 from coordinator.core.log import log_exception
 from coordinator.core.rates import WINDOW_US, rates
 from coordinator.http.asgi import add_header
 
+# Where a request keeps its group and what will give the verdict, until it is settled.
+_COUNT = "coordinator.count"
 _WINDOW_SECONDS = WINDOW_US // SECOND_US
 # https://www.rfc-editor.org/rfc/rfc6177: the least that one site is given; within it an address costs nothing.
 _IPV6_SITE_BITS = 64
@@ -31,13 +34,10 @@ class RateLimited(CoordinatorError):
 
 
 def count_call(request: Request, group: Group | None, principal_id: str | None) -> None:
-    """Counts a call of a principal, or of its address if there is none, and tells the caller what is left.
+    """Counts a call of a principal, or of its address if there is none; `settle_count` has the verdict.
 
-    The headers are those of draft-ietf-httpapi-ratelimit-headers-11. While the counters are out of reach everybody is
-    served: a limit protects the service, and must not be what takes it down.
-
-    Raises:
-        RateLimited: it was one too many.
+    While the counters are out of reach everybody is served: a limit protects the service, and must not be what takes
+    it down.
     """
     limit = _limits()[group] if group else 0
     if not limit:
@@ -46,7 +46,27 @@ def count_call(request: Request, group: Group | None, principal_id: str | None) 
     try:
         verdict = rates().take(f"{group} {principal_id or _address(request)}", limit)
     except Exception as error:  # noqa: BLE001  (whatever it is, the request may still be served)
-        log_exception("calls can't be counted, so they are not limited", error)
+        _log(error)
+        return
+    request.scope[_COUNT] = group, verdict
+    settle_before_transactions(lambda: settle_count(request))
+
+
+def settle_count(request: Request) -> None:
+    """Tells the caller what is left, once; called before anything takes effect, and before the answer.
+
+    The headers are those of draft-ietf-httpapi-ratelimit-headers-11.
+
+    Raises:
+        RateLimited: it was one call too many.
+    """
+    if _COUNT not in request.scope:
+        return
+    group, ask = request.scope.pop(_COUNT)
+    try:
+        verdict = ask()
+    except Exception as error:  # noqa: BLE001
+        _log(error)
         return
     # Rounded up, so that a call after this time is not too early.
     seconds = -(-verdict.freed_in_us // SECOND_US)
@@ -54,6 +74,10 @@ def count_call(request: Request, group: Group | None, principal_id: str | None) 
     if not verdict.admitted:
         add_header(request, "retry-after", str(seconds))
         raise RateLimited
+
+
+def _log(error: Exception) -> None:
+    log_exception("calls can't be counted, so they are not limited", error)
 
 
 @cache

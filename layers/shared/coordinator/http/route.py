@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 
 from coordinator.core.errors import Forbidden, InvalidInput, Unauthorized
 from coordinator.http.errors import PayloadTooLarge, UnsupportedMediaType
-from coordinator.http.limits import Group, count_call
+from coordinator.http.limits import Group, count_call, settle_count
 from coordinator.users.keys import Principal, Role, authenticate
 from coordinator.users.sessions import authenticate_session
 
@@ -40,16 +40,19 @@ class JsonRoute(APIRoute):
         inner = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            self.authenticate(request)
-            _require_no_nul(request)
-            body = await request.body()
-            if len(body) > MAX_BODY_BYTES:
-                raise PayloadTooLarge
-            if body and self.body_field is not None:
-                _require_json(request)
-                # Where Starlette keeps what `request.json()` has parsed.
-                request._json = request.state.json = parse_json(body)  # noqa: SLF001
-            return await inner(request)
+            try:
+                self.authenticate(request)
+                _require_no_nul(request)
+                body = await request.body()
+                if len(body) > MAX_BODY_BYTES:
+                    raise PayloadTooLarge
+                if body and self.body_field is not None:
+                    _require_json(request)
+                    # Where Starlette keeps what `request.json()` has parsed.
+                    request._json = request.state.json = parse_json(body)  # noqa: SLF001
+                return await inner(request)
+            finally:
+                settle_count(request)
 
         return handle
 
