@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import event, text
 
 from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api, forget_process_state, let_pass
-from tests.money import ALICE, ALICE_AIT, BOB, balance, broken_laws, give_users, statement
+from tests.money import ALICE, ALICE_AIT, BOB, balance, broken_laws, give, give_users, statement
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ WALLETS = {CLIENT: ALICE, BOTH: ALICE, OTHER_CLIENT: BOB}
 # Alice mines too, and one address is no wallet.
 MINERS = {MINER: ALICE_AIT, OTHER_MINER: BOB, BOTH: "no wallet at all"}
 PAYEES = {ALICE_AIT: ALICE}
-PRICES = ["0", "1", "2", "3"]
+PRICES = ["1", "2", "0", "3"]
 # Past a lease, past a job's time to live.
 JUMPS_SECONDS = [70, 400]
 TTL_SECONDS = 300
@@ -72,7 +72,9 @@ class Machine(RuleBasedStateMachine):
         self.monkeypatch.setenv("DATABASE_URL", self.new_database())
         forget_process_state()
         self.users = give_users(self.monkeypatch, WALLETS)
-        self.given = dict.fromkeys(self.users.values(), 0)
+        self.given = dict.fromkeys(self.users.values(), 6 * ATOMS)
+        for user_id in self.given:
+            give(self.api, user_id, "6")
         self.miners: dict[str, str] = {}
         self.assignments: list[tuple[str, dict[str, Any]]] = []
         self.requests = 0
@@ -225,11 +227,12 @@ class Machine(RuleBasedStateMachine):
             return self.api.as_(key, self.miners.get(key)).call(method, path, body=body, headers=headers)
 
     def _post_until_answered(self, key: str, path: str, body: Any) -> Answer:
-        """Repeats a request until it is answered, and once more, as if the answer had been lost."""
+        """Repeats a request that broke off, and any once more, as if the answer had been lost."""
         self.requests += 1
         headers = {"idempotency-key": str(self.requests)}
-        while (answer := self._call(key, "POST", path, body, headers)).status == 500:
-            pass
+        answer = self._call(key, "POST", path, body, headers)
+        if answer.status == 500:
+            answer = self.api.as_(key).post(path, body, headers=headers)
         again = self._call(key, "POST", path, body, headers)
         assert again.status == 500 or (again.status, again.text) == (answer.status, answer.text)
         return answer
@@ -260,8 +263,10 @@ class Machine(RuleBasedStateMachine):
                 event.remove(engine, moment, count)
 
     def _pick_job(self, mostly: str | None = None) -> str | None:
-        jobs = self._rows("SELECT id, status FROM jobs ORDER BY id")
-        wanted = [job_id for job_id, status in jobs if mostly in (None, status)] or [job_id for job_id, _ in jobs]
+        """One of this status that pays, if there is any."""
+        jobs = self._rows("SELECT id, status, max_price_atoms FROM jobs ORDER BY id")
+        wanted = [job_id for job_id, status, price in jobs if price and mostly in (None, status)]
+        wanted = wanted or [job_id for job_id, *_ in jobs]
         return wanted[self._pick("job", range(len(wanted)))] if wanted else None
 
     def _pick(self, label: str, options: Sequence[T]) -> T:
