@@ -20,7 +20,8 @@ MINER_ID = os.environ["MINER_ID"]
 # What the document allows.
 KEY = re.compile("[ -~]{1,255}")
 LEASES = itertools.cycle(json.loads(os.environ["LEASES"]))
-SESSION = os.environ["SESSION"]
+SESSION, ADMIN_KEY = os.environ["SESSION"], os.environ["ADMIN_KEY"]
+AS_ADMIN = itertools.cycle((True, False))
 
 
 @schemathesis.hook
@@ -45,6 +46,10 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     if operation_id == "logout" and case.headers.get("X-Session-Token") == SESSION:
         # The one of all other calls must live on, so another user's is ended.
         case.headers["X-Session-Token"] = log_in(os.environ["SERVED_URL"], OTHER)
+    by_admin = {"admin": []} in case.operation.definition.raw.get("security", ())
+    if by_admin and case.headers.get("X-Session-Token") == SESSION and next(AS_ADMIN):
+        del case.headers["X-Session-Token"]
+        case.headers["X-Api-Key"] = ADMIN_KEY
     # Only a known job's answer is looked at any further.
     if operation_id == "post_result" and isinstance(case.body, dict) and _is_uuid(case.body.get("job_id")):
         case.body |= next(LEASES)
