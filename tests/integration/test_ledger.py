@@ -9,6 +9,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, Api, let_pass
+from tests.integration.logins import ME, logged_in
 from tests.money import (
     ALICE,
     ALICE_AIT,
@@ -23,6 +24,7 @@ from tests.money import (
     statement,
     user_of,
 )
+from tests.wallets.signers import BitcoinSigner
 
 JOBS = "/v1/client/jobs"
 NOBODY = "01a20e16-96db-735a-9dcf-bc8386955752"
@@ -153,6 +155,16 @@ class TestSettlement:
 
         assert balance(client, alice) == ("10", "0")
         assert statement(client, alice)[-2:] == [("settlement", "-1.5"), ("earning", "1.5")]
+
+    def test_a_bitcoin_wallet_written_in_capitals_logs_in_and_has_its_pay(
+        self, alice: str, client: Api, miner: Api
+    ) -> None:
+        wallet = BitcoinSigner("p2wpkh")
+
+        run_one(client, miner, address=wallet.address.upper())
+
+        user = logged_in(client, wallet)
+        assert user.get(f"/v1/users/{user.get(ME).json['id']}/balance").json["available"] == "1.5"
 
     @pytest.mark.parametrize("address", ["bcrt1qexample", "no wallet at all", "0x12"])
     def test_what_is_no_wallet_is_paid_as_it_stands(self, alice: str, client: Api, miner: Api, address: str) -> None:

@@ -1,16 +1,17 @@
 """Who is paid: the wallet that a miner has registered as its address."""
 
-import re
-
-# One and the same 20 bytes.
-_EVM = re.compile(r"(?:0x|ait1|aitbc1)([0-9a-f]{40})", re.IGNORECASE)
+from coordinator.core.config import settings
+from coordinator.users.addresses import canonical_form
+from coordinator.users.errors import InvalidWalletAddress
 
 
 def wallet_of(address: str) -> str:
-    """The one form of a wallet that may be written in several.
+    """The wallet that logs in by this address, in its one form.
 
     What is no wallet stays as it is: it is paid like one, though nobody can log in to it, so that no work is unpaid
     for a slip in an address; an operator moves it to where it belongs.
     """
-    match = _EVM.fullmatch(address)
-    return "0x" + match[1].lower() if match else address
+    try:
+        return canonical_form(address, settings().bitcoin_network)
+    except InvalidWalletAddress:
+        return address

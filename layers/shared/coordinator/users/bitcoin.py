@@ -1,46 +1,18 @@
-"""Addresses and signatures of Bitcoin: BIP-322 in its simple form, and BIP-137."""
+"""Signatures of Bitcoin: BIP-322 in its simple form, and BIP-137."""
 
 import base64
 import binascii
 import hashlib
 import re
 from dataclasses import dataclass
-from enum import Enum
-from typing import NamedTuple
 
 import bip322
 from coincurve import PublicKey
 from Crypto.Hash import RIPEMD160
 
-from coordinator.users.encodings import decode_base58, decode_segwit
-from coordinator.users.errors import InvalidWalletAddress
+from coordinator.users.addresses import BitcoinAddress, Kind, read_bitcoin
 from coordinator.users.secp256k1 import recover
 
-
-class Kind(Enum):
-    """What an address pays to; the value is the first header byte that BIP-137 gives it."""
-
-    P2PKH_UNCOMPRESSED = 27
-    P2PKH = 31
-    P2SH_P2WPKH = 35
-    P2WPKH = 39
-    P2TR = None
-
-
-class _Network(NamedTuple):
-    segwit_prefix: str
-    p2pkh_version: int
-    p2sh_version: int
-
-
-_NETWORKS = {
-    "mainnet": _Network("bc", 0x00, 0x05),
-    "testnet": _Network("tb", 0x6F, 0xC4),
-    "signet": _Network("tb", 0x6F, 0xC4),
-    "regtest": _Network("bcrt", 0x6F, 0xC4),
-}
-_LONGEST_ADDRESS = 90
-_HASH_BYTES, _KEY_BYTES = 20, 32
 _PREFIX = b"\x18Bitcoin Signed Message:\n"
 _COMPACT_BYTES = 65
 # What the name of the form may stand before, in texts by the newer version of BIP-322.
@@ -54,12 +26,9 @@ _WITNESS = {
 
 
 @dataclass(frozen=True)
-class BitcoinWallet:
-    """An address, as it is written in lower case where case makes no difference."""
+class BitcoinWallet(BitcoinAddress):
+    """Who has the key to an address."""
 
-    canonical: str
-    kind: Kind
-    payload: bytes
     chain: str = "Bitcoin"
 
     @property
@@ -106,33 +75,7 @@ def parse_bitcoin(address: str, network: str) -> BitcoinWallet:
     Raises:
         InvalidWalletAddress: it is none, or of another network, or pays to what can't sign a message here.
     """
-    if len(address) <= _LONGEST_ADDRESS and address.isascii():
-        chosen = _NETWORKS[network]
-        wallet = _parse_segwit(address, chosen.segwit_prefix) or _parse_base58(address, chosen)
-        if wallet is not None:
-            return wallet
-    raise InvalidWalletAddress(f"This is no address of an Ethereum, AITBC or Bitcoin ({network}) wallet.")
-
-
-def _parse_segwit(address: str, prefix: str) -> BitcoinWallet | None:
-    decoded = decode_segwit(prefix, address)
-    if decoded is None:
-        return None
-    version, program = decoded
-    kinds = {(0, _HASH_BYTES): Kind.P2WPKH, (1, _KEY_BYTES): Kind.P2TR}
-    kind = kinds.get((version, len(program)))
-    if kind is None:
-        raise InvalidWalletAddress("Of segwit addresses, only those of one key can log in (P2WPKH and P2TR).")
-    return BitcoinWallet(address.lower(), kind, program)
-
-
-def _parse_base58(address: str, network: _Network) -> BitcoinWallet | None:
-    decoded = decode_base58(address)
-    if decoded is None or len(decoded) != 1 + _HASH_BYTES:
-        return None
-    kinds = {network.p2pkh_version: Kind.P2PKH, network.p2sh_version: Kind.P2SH_P2WPKH}
-    kind = kinds.get(decoded[0])
-    return None if kind is None else BitcoinWallet(address, kind, decoded[1:])
+    return BitcoinWallet(**vars(read_bitcoin(address, network)))
 
 
 def _payload_of(key: PublicKey, kind: Kind) -> bytes:

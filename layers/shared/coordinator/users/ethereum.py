@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from Crypto.Hash import keccak
 
+from coordinator.users.addresses import canonical_ethereum, ethereum_digits
 from coordinator.users.errors import InvalidWalletAddress
 from coordinator.users.secp256k1 import recover
 
-_ADDRESS = re.compile(r"(?:0x|ait1|aitbc1)([0-9a-fA-F]{40})", re.ASCII)
 _SIGNATURE = re.compile(r"(?:0x)?([0-9a-f]{130})", re.ASCII)
 # https://eips.ethereum.org/EIPS/eip-191, version 0x45: what `personal_sign` signs.
 _PREFIX = b"\x19Ethereum Signed Message:\n"
@@ -17,7 +17,7 @@ _FIRST_V = 27
 
 @dataclass(frozen=True)
 class EthereumWallet:
-    """20 bytes; written `0x...` in lower case they are the canonical form."""
+    """Who has the key to an address."""
 
     canonical: str
     # As EIP-4361 wants it in the message.
@@ -44,14 +44,13 @@ def parse_ethereum(address: str) -> EthereumWallet | None:
     Raises:
         InvalidWalletAddress: it is in mixed case, and not as its checksum (EIP-55) has it.
     """
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
+    digits = ethereum_digits(address)
+    if digits is None:
         return None
-    digits = match[1]
     checksummed = _checksummed(digits.lower())
     if digits not in (digits.lower(), digits.upper(), checksummed):
         raise InvalidWalletAddress("The checksum of this address is wrong: a character is, or the case of one.")
-    return EthereumWallet("0x" + digits.lower(), "0x" + checksummed)
+    return EthereumWallet(canonical_ethereum(digits), "0x" + checksummed)
 
 
 def _checksummed(digits: str) -> str:
