@@ -27,7 +27,7 @@ $(VENV)/.%: requirements/%.txt | $(BIN)/python
 run: $(VENV)/.local ## Serve the whole API on http://127.0.0.1:8000.
 	@exec $(BIN)/python -m local
 
-demo: $(VENV)/.local $(VENV)/.demo ## A real language model answers 20 jobs; every receipt is verified.
+demo: $(VENV)/.local $(VENV)/.demo ## A real language model answers jobs, free and paid; receipts and sums are checked.
 	@exec $(BIN)/python -m local.demo
 
 test: $(VENV)/.dev ## Run all tests that this machine can run.

@@ -1,6 +1,7 @@
 """The main job from end to end with a real language model: `make demo`.
 
-Starts an emulator, a model server and two miners, submits prompts as a client, and verifies every receipt offline.
+Starts an emulator, a model server and two miners, submits prompts as a client, and verifies every receipt offline. Then
+wallets log in, and one of them pays the others for answers.
 """
 
 import contextlib
@@ -24,6 +25,8 @@ from rich.live import Live
 from rich.table import Table
 
 from local.children import die_with_parent
+from local.demo.failure import DemoFailed
+from local.demo.paid import show_paid_round
 from local.demo.prompts import PROMPTS
 from local.demo.verify import NotVerified, verify_receipt
 
@@ -34,10 +37,6 @@ _ALL_DONE_SECONDS = 300
 _STOP_SECONDS = 10
 
 console = Console()
-
-
-class DemoFailed(Exception):
-    """Something went wrong that the demo was to show working."""
 
 
 @dataclass
@@ -79,21 +78,16 @@ def _show(folder: Path, children: contextlib.ExitStack) -> None:
     _wait_until_ready(f"{api_url}/health/ready", emulator, logs / "coordinator.log")
     _wait_until_ready(f"{model_url}/health", model, logs / "model.log")
     keys = json.loads((volume / "keys.json").read_text())
-    miners = [
-        start(
-            f"miner-{number}",
-            *("local.miner", "--url", api_url, "--api-key", keys["miner"], "--name", f"miner {number}"),
-            *(
-                "--capability",
-                "llm_inference",
-                "--backend",
-                model_url,
-                "--identity",
-                str(folder / f"miner-{number}.pem"),
-            ),
+
+    def start_miner(name: str, *options: str) -> subprocess.Popen[bytes]:
+        identity = str(folder / f"{name}.pem")
+        return start(
+            name,
+            *("local.miner", "--url", api_url, "--api-key", keys["miner"], "--name", name, "--identity", identity),
+            *("--capability", "llm_inference", "--backend", model_url, *options),
         )
-        for number in range(1, _MINERS + 1)
-    ]
+
+    miners = [start_miner(f"miner {number}") for number in range(1, _MINERS + 1)]
     console.print(f"Serving on {api_url}, {_MINERS} miners, model gemma3-270m. Submitting {len(PROMPTS)} prompts.\n")
     with httpx.Client(base_url=f"{api_url}/v1", headers={"X-Api-Key": keys["client"]}, timeout=40) as client:
         began = time.monotonic()
@@ -101,6 +95,8 @@ def _show(folder: Path, children: contextlib.ExitStack) -> None:
         _follow(client, jobs, [emulator, model, *miners], logs)
         seconds = time.monotonic() - began
         _report(client, httpx.get(f"{api_url}/.well-known/jwks.json").raise_for_status().json(), jobs, seconds)
+    console.print()
+    show_paid_round(api_url, keys, start_miner, console)
 
 
 def _submit(client: httpx.Client, prompt: str) -> Job:

@@ -1,0 +1,2 @@
+class DemoFailed(Exception):
+    """Something went wrong that the demo was to show working."""
