@@ -25,6 +25,8 @@ from coordinator.jobs.schemas import (
 from coordinator.miners import service
 from coordinator.miners.errors import MinerIdRequired, MinerNotFound
 from coordinator.miners.schemas import EarningsRead, Heartbeat, MinerRead, MinerRegister
+from coordinator.receipts.errors import SigningUnavailable
+from coordinator.receipts.pen import Pen
 from coordinator.receipts.service import publish_signing_key
 from coordinator.users.keys import Role
 
@@ -109,7 +111,9 @@ async def report_progress(job_id: JobId, body: ProgressCreate, owner: Caller, mi
     status_code=201,
     response_model=ResultRead,
     response_description="The answer is taken.",
-    responses=errors(*_NO_SUCH_MINER, JobNotFound, JobCancelled, ResultConflict, LeaseLost, BadSignature)
+    responses=errors(
+        *_NO_SUCH_MINER, JobNotFound, JobCancelled, ResultConflict, LeaseLost, BadSignature, SigningUnavailable
+    )
     | {200: {"model": ResultRead, "description": "The same answer was taken before."}},
 )
 async def post_result(body: ResultCreate, owner: Caller, once: Once, miner_id: MinerId = None) -> Response:
@@ -121,12 +125,13 @@ async def post_result(body: ResultCreate, owner: Caller, once: Once, miner_id: M
     """
     # Before the first receipt of this environment, so that its key outlives the secret that it comes from.
     publish_signing_key()
+    pen = Pen()
 
     def reply(tx: Connection) -> Reply:
-        answered = results.answer(tx, owner.id, miner_id, body)
+        answered = results.answer(tx, owner.id, miner_id, body, pen)
         return Reply(answered.result, 200 if answered.repeated else 201)
 
-    return once.write(reply)
+    return pen.write(lambda: once.write(reply))
 
 
 @router.post("/deregister", response_description="The miner, now inactive.", responses=errors(*_NO_SUCH_MINER))

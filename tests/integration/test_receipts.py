@@ -48,6 +48,8 @@ def test_a_proof_verifies_offline_with_the_published_keys(api: Api, client: Api,
         "started_at": receipt["started_at"],
         "completed_at": receipt["completed_at"],
         "miner_signature": None,
+        "miner_public_key": None,
+        "lease_token": None,
         "log_index": None,
     }
     assert (receipt["parameters_sha256"], receipt["result_sha256"]) == (

@@ -2,10 +2,11 @@
 
 import base64
 import hashlib
+import json
 
 import pytest
 import rfc8785
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from tests.api import MINER, OTHER_MINER, Api, let_pass
 
@@ -228,6 +229,7 @@ class TestSignedResults:
     """A miner that registered a public key signs what it delivers."""
 
     key = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+    public_key = base64.urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=").decode()
 
     def sign(self, assignment: dict[str, str], result: object) -> str:
         digest = hashlib.sha256(rfc8785.dumps(result)).hexdigest()  # type: ignore[arg-type]
@@ -236,8 +238,7 @@ class TestSignedResults:
 
     def register(self, api: Api) -> Api:
         miner = api.as_(MINER)
-        public_key = base64.urlsafe_b64encode(self.key.public_key().public_bytes_raw()).rstrip(b"=").decode()
-        miner.register(public_key=public_key)
+        miner.register(public_key=self.public_key)
         return miner
 
     def test_a_right_signature_is_taken(self, api: Api, client: Api) -> None:
@@ -249,8 +250,31 @@ class TestSignedResults:
         answer = miner.answer(assignment, signature=signature)
 
         assert answer.status == 201
-        payload = answer.json["receipt"]["proof"].split(".")[1]
-        assert signature.encode() in base64.urlsafe_b64decode(payload + "==")
+
+    def test_whoever_has_the_receipt_can_check_it(self, api: Api, client: Api) -> None:
+        client.submit()
+        miner = self.register(api)
+        assignment = miner.poll()[0]
+
+        receipt = miner.answer(assignment, signature=self.sign(assignment, {"text": "Paris"})).json["receipt"]
+
+        stated = json.loads(decoded(receipt["proof"].split(".")[1]))
+        key = Ed25519PublicKey.from_public_bytes(decoded(stated["miner_public_key"]))
+        signed = f"{stated['job_id']}.{stated['lease_token']}.{stated['result_sha256']}"
+        key.verify(decoded(stated["miner_signature"]), signed.encode())
+        assert stated["miner_public_key"] == self.public_key
+
+    def test_a_lease_token_that_has_become_public_lets_nobody_else_answer(self, api: Api, client: Api) -> None:
+        client.submit()
+        miner = self.register(api)
+        assignment = miner.poll()[0]
+        signature = self.sign(assignment, {"text": "Paris"})
+        miner.answer(assignment, signature=signature)
+        other = api.as_(OTHER_MINER)
+        other.register()
+
+        assert other.answer(assignment, signature=signature).error == "JOB_NOT_FOUND"
+        assert miner.answer(assignment, result={"text": "Rome"}).error == "RESULT_CONFLICT"
 
     @pytest.mark.parametrize("signature", [None, "", "!", "A" * 86, "A" * 87])
     def test_a_missing_or_wrong_one_is_refused_and_the_lease_stays(
@@ -277,6 +301,10 @@ class TestSignedResults:
         miner = self.register(api)
 
         assert miner.answer(miner.poll()[0], status="failed", error={"code": "X"}).json["status"] == "failed"
+
+
+def decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "==")
 
 
 def test_earnings_list_the_completed_jobs(client: Api, miner: Api) -> None:

@@ -49,6 +49,8 @@ class Settings:
     # Where callers reach us, without a slash at the end; messages that wallets sign name it. Empty: nobody can log in.
     public_url: str
     bitcoin_network: str
+    # Signs receipts; empty: a key derived from SECRET_KEY does.
+    receipt_kms_key_id: str
 
     @property
     def secret_keys(self) -> tuple[str, ...]:
@@ -91,6 +93,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         metrics_token=environment.get("METRICS_TOKEN", "").strip(),
         public_url=_origin(environment, "PUBLIC_URL"),
         bitcoin_network=_one_of(environment, "BITCOIN_NETWORK", "testnet", BITCOIN_NETWORKS),
+        receipt_kms_key_id=environment.get("RECEIPT_KMS_KEY_ID", "").strip(),
     )
 
 

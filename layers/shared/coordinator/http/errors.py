@@ -39,9 +39,11 @@ STATUS_OF = {
     "RATE_LIMITED": 429,
     "NOT_READY": 503,
     "LOGIN_DISABLED": 503,
+    "SIGNING_UNAVAILABLE": 503,
 }
 HEADERS_OF = {
     "IDEMPOTENCY_IN_PROGRESS": {"Retry-After": "1"},
+    "SIGNING_UNAVAILABLE": {"Retry-After": "5"},
 }
 _MESSAGES = {
     404: "There is nothing at this path.",

@@ -1,14 +1,11 @@
 """Taking a miner's answer: from the holder of the lease, once, with a receipt and its pay in the same transaction."""
 
-import base64
-import binascii
 import math
 from typing import Any, NamedTuple
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, Row, bindparam, select
 
+from aitbc_verify.receipts import miner_has_signed
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
 from coordinator.core.errors import InvalidInput
@@ -32,6 +29,7 @@ from coordinator.miners import service as miners_service
 from coordinator.miners.errors import MinerDisabled
 from coordinator.miners.service import miners
 from coordinator.receipts import service as receipts
+from coordinator.receipts.pen import Pen
 from coordinator.receipts.service import Statement
 
 _SALVAGEABLE = frozenset({Outcome.EXPIRED, Outcome.RELEASED})
@@ -44,11 +42,12 @@ class Answered(NamedTuple):
     repeated: bool
 
 
-def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCreate) -> Answered:
+def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCreate, pen: Pen | None = None) -> Answered:
     """Finishes a job, or returns it to the queue after a failure that may pass.
 
     An answer that comes after its lease has ended is taken as long as no other miner holds the job and the job is
-    not finished: the work is done, so nobody needs to do it again.
+    not finished: the work is done, so nobody needs to do it again. The receipt is signed with the pen, which is needed
+    where the signer is remote.
 
     Raises:
         JobNotFound: the miner never held this job.
@@ -66,7 +65,7 @@ def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCrea
     if not _may_answer(held):
         raise LeaseLost
     _check_signature(held, given, body.signature)
-    return Answered(_accept(tx, held, body, given), repeated=False)
+    return Answered(_accept(tx, held, body, given, pen or Pen()), repeated=False)
 
 
 # A job, the attempts at it of one miner, the latest first, and what a receipt says of that miner; locked in this order.
@@ -141,8 +140,8 @@ def _repeated(tx: Connection, held: Row[Any], given: _Answer) -> Answered:
     return Answered(ResultRead(job_id=held.id, status=held.status, receipt=receipt), repeated=True)
 
 
-def _accept(tx: Connection, held: Row[Any], body: ResultCreate, given: _Answer) -> ResultRead:
-    now = held.now_us
+def _accept(tx: Connection, held: Row[Any], body: ResultCreate, given: _Answer, pen: Pen) -> ResultRead:
+    now = pen.time_us(held.now_us)
     if held.ended_us is not None:
         # The miner answers by an older lease while it holds the job again: that newer lease ends with it.
         end_live_attempt(tx, held.id, Outcome.RELEASED, now)
@@ -180,8 +179,11 @@ def _accept(tx: Connection, held: Row[Any], body: ResultCreate, given: _Answer) 
             started_us=held.started_us,
             completed_us=now,
             miner_signature=body.signature if held.public_key else None,
+            miner_public_key=held.public_key,
+            lease_token=held.lease_token if held.public_key else None,
         ),
         given.result_json,
+        pen,
     )
     return ResultRead(job_id=held.id, status=JobStatus.COMPLETED, receipt=receipt)
 
@@ -211,14 +213,6 @@ def _check_signature(held: Row[Any], given: _Answer, signature: str | None) -> N
     """A miner with a public key signs what it delivers; a failure delivers nothing, so there it may be left out."""
     if held.public_key is None or (given.failed and signature is None):
         return
-    message = f"{held.id}.{held.lease_token}.{sha256_hex(given.result_json)}"
-    try:
-        Ed25519PublicKey.from_public_bytes(_base64url(held.public_key)).verify(
-            _base64url(signature or ""), message.encode()
-        )
-    except (InvalidSignature, binascii.Error, ValueError) as error:
-        raise BadSignature from error
-
-
-def _base64url(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    result_sha256 = sha256_hex(given.result_json)
+    if not miner_has_signed(held.public_key, signature or "", held.id, held.lease_token, result_sha256):
+        raise BadSignature

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,13 +12,14 @@ from sqlalchemy import Connection, insert, select
 from coordinator.core import clock
 from coordinator.core.columns import table_of
 from coordinator.core.database import database, insert_new
-from coordinator.core.ids import new_id
 from coordinator.core.money import format_aitbc
 from coordinator.core.pages import fetch_page
 from coordinator.core.prepared import Prepared
 from coordinator.core.schemas import Page, PageQuery
+from coordinator.receipts.errors import SigningUnavailable
 from coordinator.receipts.jws import sign_compact
 from coordinator.receipts.models import Receipt, SigningKey
+from coordinator.receipts.pen import Pen
 from coordinator.receipts.schemas import ReceiptRead
 from coordinator.receipts.signing import receipt_signer
 
@@ -31,7 +33,11 @@ _VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What a receipt states of a job; times in microseconds, price in atoms."""
+    """What a receipt states of a job; times in microseconds, price in atoms.
+
+    The last three are what others need to check the miner's own signature; None if the miner has no key. The lease
+    token is no secret any more: the lease has ended, and it was good for nothing without the miner's API key.
+    """
 
     job_id: str
     attempt: int
@@ -47,14 +53,14 @@ class Statement:
     started_us: int
     completed_us: int
     miner_signature: str | None
+    miner_public_key: str | None
+    lease_token: str | None
 
 
-def issue(tx: Connection, statement: Statement, result_json: str) -> ReceiptRead:
+def issue(tx: Connection, statement: Statement, result_json: str, pen: Pen) -> ReceiptRead:
     """Signs the statement and keeps it with the result; the database refuses a second receipt of a job."""
-    receipt_id = new_id()
-    proof = sign_compact(_payload(receipt_id, statement), receipt_signer())
     row = {
-        "id": receipt_id,
+        "id": pen.receipt_id,
         "job_id": statement.job_id,
         "attempt": statement.attempt,
         "miner_id": statement.miner_id,
@@ -68,7 +74,7 @@ def issue(tx: Connection, statement: Statement, result_json: str) -> ReceiptRead
         "started_us": statement.started_us,
         "completed_us": statement.completed_us,
         "created_us": statement.completed_us,
-        "proof": proof,
+        "proof": sign_compact(_payload(pen.receipt_id, statement), pen),
     }
     _INSERT.later(tx, row)
     return read(row)
@@ -120,7 +126,9 @@ def publish_signing_key() -> None:
 
 def published_keys() -> list[dict[str, str]]:
     """All public keys that have ever signed receipts as JWKs (RFC 7517), oldest first."""
-    publish_signing_key()
+    # Not to be asked now, the key has signed nothing that is not yet published.
+    with suppress(SigningUnavailable):
+        publish_signing_key()
     keys = select(_signing_keys.c.jwk).order_by(_signing_keys.c.created_us, _signing_keys.c.kid)
     return database().read(lambda tx: [json.loads(jwk) for jwk in tx.scalars(keys)])
 
@@ -145,6 +153,8 @@ def _payload(receipt_id: str, statement: Statement) -> dict[str, object]:
         "started_at": clock.rfc3339(statement.started_us),
         "completed_at": clock.rfc3339(statement.completed_us),
         "miner_signature": statement.miner_signature,
+        "miner_public_key": statement.miner_public_key,
+        "lease_token": statement.lease_token,
         # Given when the transparency log takes the receipt in.
         "log_index": None,
     }
