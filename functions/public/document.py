@@ -8,6 +8,7 @@ import admin.app
 import client.app
 import miner.app
 import public.app
+import receipts.verification
 import users.app
 import users.ledger
 from coordinator.http.openapi import merged_document
@@ -24,6 +25,7 @@ def document_text() -> str:
         users.app.router,
         users.ledger.router,
         admin.app.router,
+        receipts.verification.router,
         public.app.router,
         public.app.keys,
     )

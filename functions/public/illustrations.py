@@ -448,6 +448,34 @@ ILLUSTRATIONS = {
     "get_balance": Illustration(answers={200: {"some held for a job": {"user_id": _USER_ID, **_BALANCE}}}),
     "list_transactions": _listing("list_transactions", _TRANSACTION),
     "list_receipts": _listing("list_receipts", _RECEIPT),
+    "verify_receipt": Illustration(
+        bodies={
+            "with all that it is about": {"proof": _RECEIPT["proof"], "result": _RESULT, "parameters": _PARAMETERS},
+            "alone": {"proof": _RECEIPT["proof"]},
+        },
+        answers={
+            200: {
+                "valid": {
+                    "valid": True,
+                    "checks": {"signature": True, "known": True, "result": True, "parameters": True, "inclusion": True},
+                    "receipt_id": _RECEIPT_ID,
+                    "reason": None,
+                },
+                "no receipt": {
+                    "valid": False,
+                    "checks": {
+                        "signature": False,
+                        "known": False,
+                        "result": None,
+                        "parameters": None,
+                        "inclusion": None,
+                    },
+                    "receipt_id": None,
+                    "reason": "signature: the signature is not this key's",
+                },
+            }
+        },
+    ),
     "list_audit": Illustration(
         answers={
             200: {

@@ -45,9 +45,10 @@ def api(database_url: str, monkeypatch: pytest.MonkeyPatch, event_loop: None) ->
     import client.app
     import miner.app
     import public.app
+    import receipts.app
     import users.app
 
-    modules = (client.app, miner.app, users.app, admin.app, public.app)
+    modules = (client.app, miner.app, users.app, admin.app, receipts.app, public.app)
     yield Api(handlers={module.__name__.split(".")[0]: module.handler for module in modules})
     forget_process_state()
 

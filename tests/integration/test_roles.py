@@ -163,11 +163,16 @@ def gift(_scene: Scene) -> dict[str, Any]:
     return {"amount": "1", "reason": "a gift"}
 
 
+def garbage(_scene: Scene) -> dict[str, Any]:
+    return {"proof": "no receipt"}
+
+
 CALLS = [
     Call("GET /health", anyone(200)),
     Call("GET /health/ready", anyone(200)),
     Call("GET /metrics", anyone(200)),
     Call("GET /.well-known/jwks.json", anyone(200)),
+    Call("POST /v1/receipts/verify", anyone(200), garbage),
     Call("POST /v1/client/jobs", clients(201, 201), new_job),
     Call("GET /v1/client/jobs", clients(200, 200)),
     Call("GET /v1/client/jobs/{job_id}", clients(200, NO_JOB)),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import rfc8785
@@ -67,10 +68,7 @@ class P256Key:
         return True
 
 
-_KINDS: Mapping[tuple[Any, Any], type[Ed25519Key] | type[P256Key]] = {
-    ("OKP", "Ed25519"): Ed25519Key,
-    ("EC", "P-256"): P256Key,
-}
+_KINDS: Mapping[str, type[Ed25519Key] | type[P256Key]] = {"OKP Ed25519": Ed25519Key, "EC P-256": P256Key}
 
 
 def find_key(jwks: Any, kid: str) -> Ed25519Key | P256Key:
@@ -79,15 +77,21 @@ def find_key(jwks: Any, kid: str) -> Ed25519Key | P256Key:
     Raises:
         NotVerified: there is none, there are several, or it is not fit to verify signatures.
     """
-    keys = jwks.get("keys") if isinstance(jwks, Mapping) else None
-    if not isinstance(keys, list):
-        raise NotVerified("the keys are no JWK Set")
-    named = [key for key in keys if isinstance(key, Mapping) and key.get("kid") == kid]
+    named = [key for key in _keys_of(jwks) if key.get("kid") == kid]
     if not named:
         raise NotVerified(f"none of the published keys is {kid!r}")
     if len(named) > 1:
         raise NotVerified(f"several published keys are {kid!r}")
     return read_key(named[0])
+
+
+def usable_keys(jwks: Any) -> list[Ed25519Key | P256Key]:
+    """Those keys of a JWK Set that may have signed something; others in it are passed over (RFC 7517, section 5)."""
+    usable = []
+    for key in _keys_of(jwks):
+        with suppress(NotVerified):
+            usable.append(read_key(key))
+    return usable
 
 
 def read_key(jwk: Mapping[str, Any]) -> Ed25519Key | P256Key:
@@ -96,7 +100,7 @@ def read_key(jwk: Mapping[str, Any]) -> Ed25519Key | P256Key:
     Raises:
         NotVerified: it is a key of another kind, is damaged, or is for something else.
     """
-    kind = _KINDS.get((jwk.get("kty"), jwk.get("crv")))
+    kind = _KINDS.get(f"{jwk.get('kty')} {jwk.get('crv')}")
     if kind is None:
         raise NotVerified("the key is neither Ed25519 nor P-256")
     if jwk.get("alg", kind.algorithm) != kind.algorithm or jwk.get("use", "sig") != "sig":
@@ -105,6 +109,13 @@ def read_key(jwk: Mapping[str, Any]) -> Ed25519Key | P256Key:
         return kind(jwk)
     except (KeyError, TypeError, ValueError) as error:
         raise NotVerified(f"the key is damaged: {error}") from error
+
+
+def _keys_of(jwks: Any) -> list[Mapping[str, Any]]:
+    keys = jwks.get("keys") if isinstance(jwks, Mapping) else None
+    if not isinstance(keys, list):
+        raise NotVerified("the keys are no JWK Set")
+    return [key for key in keys if isinstance(key, Mapping)]
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:

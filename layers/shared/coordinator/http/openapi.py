@@ -27,7 +27,7 @@ yields a signed receipt that anyone can verify offline.
 - Every answer carries `X-Request-Id`, which names the request in the coordinator's log. Send one of your own (1 to 128
   printable ASCII characters) to find it again.
 - Calls are limited by the minute: those of clients and miners for each key, those of users for each user; logins, those
-  for published keys and those whose key is refused by address. `RateLimit-Policy` names the limit, `RateLimit` says
+  for published keys and receipts, and those whose key is refused by address. `RateLimit-Policy` names the limit, `RateLimit` says
   what is left of it; a call too many is a 429 with `Retry-After`.
 - Every error has the same body. Programs go by its `code`; beside those listed, 5xx answers may come from whatever
   stands in front.
@@ -39,6 +39,7 @@ _TAGS = {
     "users": "Owners of wallets log in, make API keys for their programs, and see what they have and how it came.",
     "admin": "Operators see everybody's jobs, miners, users and receipts, and step in. "
     "All that they change is in the audit.",
+    "receipts": "Anyone may verify receipts.",
     "public": "What anyone may ask.",
 }
 _SECURITY_SCHEMES = {

@@ -2,7 +2,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from coordinator.core.schemas import Id, Timestamp
+from coordinator.core.schemas import Id, RequestBody, Timestamp
 
 
 class ReceiptRead(BaseModel):
@@ -22,3 +22,34 @@ class ReceiptRead(BaseModel):
     completed_at: Timestamp = Field(description="When the result was taken.")
     proof: str = Field(description="All of the above but the result itself, signed: a compact JWS (RFC 7515).")
     created_at: Timestamp = Field(description="When the receipt was made.")
+
+
+class VerificationCreate(RequestBody):
+    """A receipt's proof, and what it should be about."""
+
+    proof: str = Field(description="The receipt's `proof`.")
+    result: Any = Field(
+        default=None, description="The result, any JSON value; null is one too, so leave out what you lack."
+    )
+    parameters: dict[str, Any] | None = Field(default=None, description="The job's parameters.")
+
+
+class VerificationChecks(BaseModel):
+    """What holds; null is what was not asked, or can't be decided (yet)."""
+
+    signature: bool | None = Field(default=None, description="One of the published keys has signed the proof.")
+    known: bool | None = Field(default=None, description="This coordinator has issued just this proof.")
+    result: bool | None = Field(default=None, description="It is about this result.")
+    parameters: bool | None = Field(default=None, description="It is about these parameters.")
+    inclusion: bool | None = Field(
+        default=None, description="The transparency log has it; null until the log has taken it in."
+    )
+
+
+class VerificationRead(BaseModel):
+    """What became of each check; `valid` if none has failed and the receipt is signed and known."""
+
+    valid: bool = Field(description="Whether the receipt can be relied on.")
+    checks: VerificationChecks
+    receipt_id: Id | None = Field(description="Which receipt it is; null unless it is signed.")
+    reason: str | None = Field(description="For a person: which checks have failed, and why. Null if none has.")
