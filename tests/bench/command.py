@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.bench import breakdown, claims, cycles, fairness, idle, ledger, limits, metrics, report, rivals
+from tests.bench import breakdown, claims, cycles, fairness, idle, ledger, limits, metrics, receipts, report, rivals
 from tests.bench.databases import POSTGRES, SQLITE, databases, kinds_here
 
 _BENCHES = {
@@ -16,6 +16,7 @@ _BENCHES = {
     "ledger": ledger,
     "limits": limits,
     "metrics": metrics,
+    "receipts": receipts,
     "rivals": rivals,
 }
 
@@ -47,7 +48,7 @@ def main() -> int:
 
 _SIZES = {
     "jobs": (int, "cycles, breakdown, rivals: in each round; claims, metrics: in the longest queue; ledger: entries"),
-    "rounds": (int, "cycles, ledger, rivals: medians are shown; claims, limits, metrics: calls of each case"),
+    "rounds": (int, "cycles, ledger, rivals: medians are shown; claims, limits, metrics, receipts: calls of each case"),
     "seconds": (float, "fairness, idle, rivals: how long each measurement takes"),
     "clients": (int, "cycles, fairness, ledger, rivals"),
     "miners": (int, "cycles, idle"),

@@ -27,8 +27,8 @@ yields a signed receipt that anyone can verify offline.
 - Every answer carries `X-Request-Id`, which names the request in the coordinator's log. Send one of your own (1 to 128
   printable ASCII characters) to find it again.
 - Calls are limited by the minute: those of clients and miners for each key, those of users for each user; logins, those
-  for published keys and receipts, and those whose key is refused by address. `RateLimit-Policy` names the limit, `RateLimit` says
-  what is left of it; a call too many is a 429 with `Retry-After`.
+  for published keys and receipts, and those whose key is refused by address. `RateLimit-Policy` names the limit,
+  `RateLimit` says what is left of it; a call too many is a 429 with `Retry-After`.
 - Every error has the same body. Programs go by its `code`; beside those listed, 5xx answers may come from whatever
   stands in front.
 """

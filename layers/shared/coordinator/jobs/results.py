@@ -108,6 +108,8 @@ def _lock_held(tx: Connection, owner_id: str, miner_id: str | None, body: Result
 
 class _Answer(NamedTuple):
     result_json: str
+    result_sha256: str
+    # Of the whole answer.
     sha256: str
     failed: bool
 
@@ -120,8 +122,9 @@ class _Answer(NamedTuple):
         except ValueError as error:
             raise InvalidInput.at("body", "result", message=str(error), kind="not_canonical_json") from error
         error_body = body.error.model_dump() if body.error and body.status == "failed" else None
-        whole = canonical_json([body.status, sha256_hex(result_json), error_body])
-        return cls(result_json, sha256_hex(whole), body.status == "failed")
+        result_sha256 = sha256_hex(result_json)
+        whole = canonical_json([body.status, result_sha256, error_body])
+        return cls(result_json, result_sha256, sha256_hex(whole), body.status == "failed")
 
 
 def _may_answer(held: Row[Any]) -> bool:
@@ -172,7 +175,7 @@ def _accept(tx: Connection, held: Row[Any], body: ResultCreate, given: _Answer, 
             miner_id=held.miner_id,
             miner_address=held.address,
             parameters_sha256=held.parameters_sha256,
-            result_sha256=sha256_hex(given.result_json),
+            result_sha256=given.result_sha256,
             units=units,
             unit_type=unit_type,
             price_atoms=price_atoms,
@@ -213,6 +216,5 @@ def _check_signature(held: Row[Any], given: _Answer, signature: str | None) -> N
     """A miner with a public key signs what it delivers; a failure delivers nothing, so there it may be left out."""
     if held.public_key is None or (given.failed and signature is None):
         return
-    result_sha256 = sha256_hex(given.result_json)
-    if not miner_has_signed(held.public_key, signature or "", held.id, held.lease_token, result_sha256):
+    if not miner_has_signed(held.public_key, signature or "", held.id, held.lease_token, given.result_sha256):
         raise BadSignature
