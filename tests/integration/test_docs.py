@@ -97,7 +97,7 @@ def test_the_users_script_verifies_a_receipt_and_only_that(
     files = {"job": job, "answer": answer, "jwks": client.get("/.well-known/jwks.json").json}
     for name, content in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    script = re.findall(r"```python\n(.*?)```", (ROOT / "docs/user.md").read_text(), re.DOTALL)[0]
+    script = re.findall(r"```python\n(.*?)```", (ROOT / "docs/verify.md").read_text(), re.DOTALL)[0]
 
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
 
@@ -114,7 +114,7 @@ def test_the_users_script_logs_in_and_prints_a_key_that_works(
         return io.StringIO(api.call("POST", path, raw=request.data.decode(), headers=sent).text)
 
     monkeypatch.setattr("urllib.request.urlopen", urlopen)
-    script = re.findall(r"```python\n(.*?)```", (ROOT / "docs/user.md").read_text(), re.DOTALL)[1]
+    script = re.findall(r"```python\n(.*?)```", (ROOT / "docs/user.md").read_text(), re.DOTALL)[0]
 
     exec(script, {})
 
