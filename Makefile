@@ -31,7 +31,7 @@ run: $(VENV)/.local ## Serve the whole API on http://127.0.0.1:8000.
 	@exec $(BIN)/python -m local
 
 demo: $(VENV)/.local $(VENV)/.demo ## A real language model answers jobs, free and paid; receipts and sums are checked.
-	@exec $(BIN)/python -m local.demo
+	@PYTHONPATH=layers/shared exec $(BIN)/python -m local.demo
 
 test: $(VENV)/.dev ## Run all tests that this machine can run.
 	@$(BIN)/python -m pytest $(ARGS)
