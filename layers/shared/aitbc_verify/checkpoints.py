@@ -47,7 +47,7 @@ def verified_checkpoint(note: str, jwks: Any) -> Checkpoint:
     ours = False
     for name, key_id, signature in map(_signature_line, signatures[:-1].split("\n")):
         for key in usable:
-            if name == checkpoint.origin and _key_id(name, key) == key_id:
+            if name == checkpoint.origin and note_key_id(name, key) == key_id:
                 if not _verifies(key, signature, text.encode()):
                     raise NotVerified("the checkpoint's signature is wrong")
                 ours = True
@@ -81,7 +81,8 @@ def _signature_line(line: str) -> tuple[str, bytes, bytes]:
     return name, signature[:_KEY_ID_BYTES], signature[_KEY_ID_BYTES:]
 
 
-def _key_id(name: str, key: Ed25519Key | P256Key) -> bytes:
+def note_key_id(name: str, key: Ed25519Key | P256Key) -> bytes:
+    """What notes name a key by that signs under this name; each of the two types has its own rule."""
     if isinstance(key, Ed25519Key):
         named = f"{name}\n".encode() + _ED25519 + key.raw
     else:

@@ -22,7 +22,9 @@ STATUS_OF = {
     "MINER_NOT_FOUND": 404,
     "USER_NOT_FOUND": 404,
     "API_KEY_NOT_FOUND": 404,
+    "RECEIPT_NOT_FOUND": 404,
     "INVALID_JOB_TYPE": 400,
+    "INVALID_RANGE": 400,
     "MINER_ID_REQUIRED": 400,
     "JOB_FINISHED": 409,
     "JOB_CANCELLED": 409,
@@ -40,10 +42,12 @@ STATUS_OF = {
     "NOT_READY": 503,
     "LOGIN_DISABLED": 503,
     "SIGNING_UNAVAILABLE": 503,
+    "RECEIPT_NOT_LOGGED": 503,
 }
 HEADERS_OF = {
     "IDEMPOTENCY_IN_PROGRESS": {"Retry-After": "1"},
     "SIGNING_UNAVAILABLE": {"Retry-After": "5"},
+    "RECEIPT_NOT_LOGGED": {"Retry-After": "1"},
 }
 _MESSAGES = {
     404: "There is nothing at this path.",
