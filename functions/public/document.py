@@ -8,11 +8,13 @@ import admin.app
 import client.app
 import miner.app
 import public.app
+import receipts.log
 import receipts.verification
 import users.app
 import users.ledger
 from coordinator.http.openapi import merged_document
 from public.illustrations import ILLUSTRATIONS
+from public.log_illustrations import LOG_ILLUSTRATIONS
 
 DOCUMENT = Path(__file__).with_name("openapi.json")
 
@@ -26,10 +28,12 @@ def document_text() -> str:
         users.ledger.router,
         admin.app.router,
         receipts.verification.router,
+        receipts.log.router,
         public.app.router,
         public.app.keys,
     )
-    return json.dumps(merged_document(*routers, illustrations=ILLUSTRATIONS), indent=1) + "\n"
+    illustrations = {**ILLUSTRATIONS, **LOG_ILLUSTRATIONS}
+    return json.dumps(merged_document(*routers, illustrations=illustrations), indent=1) + "\n"
 
 
 if __name__ == "__main__":

@@ -334,6 +334,7 @@ ILLUSTRATIONS = {
                 "back in the queue": {"job_id": _JOB_ID, "status": "pending", "receipt": None},
             },
         },
+        links={"get_inclusion": {"parameters": {"receipt_id": "$response.body#/receipt/id"}}},
     ),
     "deregister": Illustration(answers={200: {"inactive": _MINER | _INACTIVE}}),
     "get_miner": Illustration(answers={200: {"active": _MINER}}),

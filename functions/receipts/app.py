@@ -1,7 +1,7 @@
-"""Anyone may verify receipts."""
+"""Anyone may verify receipts, and that the log of all receipts only grows."""
 
 from coordinator.http.app import create_app, lambda_handler
-from receipts import verification
+from receipts import log, verification
 
-app = create_app(verification.router)
+app = create_app(verification.router, log.router)
 handler = lambda_handler(app)

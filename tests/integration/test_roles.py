@@ -91,6 +91,7 @@ class Scene:
     miner_ids: dict[str, str]
     key_id: str
     user_id: str
+    receipt_id: str
 
     @classmethod
     def of(cls, api: Api, number: int) -> "Scene":
@@ -107,10 +108,11 @@ class Scene:
             ids.append(client.submit(parameters={"secret": SECRET})["id"])
             leases |= {assignment["id"]: assignment for assignment in miner.poll()}
         running, done = ids
-        assert miner.answer(leases[done], result={"secret": SECRET}).status == 201
+        receipt = miner.answer(leases[done], result={"secret": SECRET}).json["receipt"]
         user = logged_in(api)
         user_id = user.get(ME).json["id"]
-        return cls(running, leases[running]["lease_token"], done, miner_ids, new_key(user)["id"], user_id)
+        key_id = new_key(user)["id"]
+        return cls(running, leases[running]["lease_token"], done, miner_ids, key_id, user_id, receipt["id"])
 
 
 @dataclass
@@ -121,6 +123,7 @@ class Call:
     # Miners name the one that holds the lease, whosever it is; or themselves.
     by_own_miner: bool = False
     done: bool = False
+    query: str = ""
 
     def __str__(self) -> str:
         return self.operation + (" (by its own miner)" if self.by_own_miner else "") + (" (done)" if self.done else "")
@@ -130,7 +133,8 @@ class Call:
         named = scene.miner_ids.get(caller, miner_id) if self.by_own_miner else miner_id
         method, path = self.operation.split()
         job_id = scene.done_job_id if self.done else scene.job_id
-        path = path.format(job_id=job_id, miner_id=miner_id, key_id=scene.key_id, user_id=scene.user_id)
+        ids = {"job_id": job_id, "miner_id": miner_id, "key_id": scene.key_id, "user_id": scene.user_id}
+        path = path.format(**ids, receipt_id=scene.receipt_id) + self.query
         body = self.body(scene) if method == "POST" else None
         return calling(api, caller).call(method, path, body=body, headers={"x-miner-id": named})
 
@@ -173,6 +177,9 @@ CALLS = [
     Call("GET /metrics", anyone(200)),
     Call("GET /.well-known/jwks.json", anyone(200)),
     Call("POST /v1/receipts/verify", anyone(200), garbage),
+    Call("GET /v1/receipts/checkpoint", anyone(200)),
+    Call("GET /v1/receipts/consistency", anyone(200), query="?from=0&to=0"),
+    Call("GET /v1/receipts/{receipt_id}/inclusion", anyone(200)),
     Call("POST /v1/client/jobs", clients(201, 201), new_job),
     Call("GET /v1/client/jobs", clients(200, 200)),
     Call("GET /v1/client/jobs/{job_id}", clients(200, NO_JOB)),

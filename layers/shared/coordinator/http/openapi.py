@@ -39,7 +39,7 @@ _TAGS = {
     "users": "Owners of wallets log in, make API keys for their programs, and see what they have and how it came.",
     "admin": "Operators see everybody's jobs, miners, users and receipts, and step in. "
     "All that they change is in the audit.",
-    "receipts": "Anyone may verify receipts.",
+    "receipts": "Anyone may verify receipts, and that the log of all receipts only grows.",
     "public": "What anyone may ask.",
 }
 _SECURITY_SCHEMES = {
