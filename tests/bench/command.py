@@ -4,7 +4,20 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.bench import breakdown, claims, cycles, fairness, idle, ledger, limits, metrics, receipts, report, rivals
+from tests.bench import (
+    breakdown,
+    claims,
+    cycles,
+    fairness,
+    idle,
+    ledger,
+    limits,
+    log,
+    metrics,
+    receipts,
+    report,
+    rivals,
+)
 from tests.bench.databases import POSTGRES, SQLITE, databases, kinds_here
 
 _BENCHES = {
@@ -15,6 +28,7 @@ _BENCHES = {
     "idle": idle,
     "ledger": ledger,
     "limits": limits,
+    "log": log,
     "metrics": metrics,
     "receipts": receipts,
     "rivals": rivals,
@@ -47,8 +61,14 @@ def main() -> int:
 
 
 _SIZES = {
-    "jobs": (int, "cycles, breakdown, rivals: in each round; claims, metrics: in the longest queue; ledger: entries"),
-    "rounds": (int, "cycles, ledger, rivals: medians are shown; claims, limits, metrics, receipts: calls of each case"),
+    "jobs": (
+        int,
+        "cycles, breakdown, rivals: in each round; claims, metrics: in the longest queue; ledger, log: entries",
+    ),
+    "rounds": (
+        int,
+        "cycles, ledger, rivals: medians are shown; claims, limits, log, metrics, receipts: calls of each case",
+    ),
     "seconds": (float, "fairness, idle, rivals: how long each measurement takes"),
     "clients": (int, "cycles, fairness, ledger, rivals"),
     "miners": (int, "cycles, idle"),

@@ -49,12 +49,14 @@ def live(api: Api, client: Api, miner: Api) -> dict[str, set[str]]:
     """Every metric that a running coordinator gives, with its labels."""
     from admin.ledger import handler as check_ledger
     from miner.heartbeats import handler as sweep
+    from receipts.growth import handler as let_log_grow
 
     client.submit()
     miner.register()
     miner.answer(miner.poll()[0])
     sweep({}, None)
     check_ledger({}, None)
+    let_log_grow({}, None)
     counters().flush(database())
     families = text_string_to_metric_families(api.get("/metrics").text)
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}

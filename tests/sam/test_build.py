@@ -162,7 +162,7 @@ def test_every_function_fits_into_lambda(built: Built) -> None:
         if resource["Type"] == "AWS::Serverless::Function"
     ]
 
-    assert len(functions) == 9
+    assert len(functions) == 10
     for name in functions:
         assert _size(built.folder / name) + _size(built.layer) < _MAX_UNZIPPED_BYTES
 

@@ -15,6 +15,7 @@ from coordinator.core.config import settings
 from coordinator.jobs.gauges import Gauges
 from coordinator.ledger.check import Checked
 from coordinator.metrics.counters import counters
+from coordinator.receipts.gauges import LogGauges
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -69,7 +70,7 @@ def may_read(authorization: str | None) -> bool:
     return not token or hmac.compare_digest(given, f"Bearer {token}".encode())
 
 
-def exposition(totals: Counter[str], gauges: Gauges, ledger: Checked | None) -> str:
+def exposition(totals: Counter[str], gauges: Gauges, ledger: Checked | None, log: LogGauges) -> str:
     """All metrics in Prometheus's text format."""
     by_name: dict[str, list[tuple[list[str], int]]] = defaultdict(list)
     for key, value in sorted(totals.items()):
@@ -83,6 +84,7 @@ def exposition(totals: Counter[str], gauges: Gauges, ledger: Checked | None) -> 
             *_family(_SCHEDULES, "counter", "Finished runs of a schedule.", _plain(by_name, _SCHEDULES, ("schedule",))),
             *_gauges(gauges),
             *(_ledger(ledger) if ledger else ()),
+            *_log(log),
         )
     )
 
@@ -91,6 +93,16 @@ def _ledger(ledger: Checked) -> Iterator[str]:
     yield from _one("ledger_check_ok", "gauge", "Whether the ledger was sound at its latest check.", int(ledger.ok))
     when = f"{ledger.at_seconds:.3f}"
     yield from _one("ledger_check_timestamp_seconds", "gauge", "When the ledger was checked last.", when)
+
+
+def _log(log: LogGauges) -> Iterator[str]:
+    yield from _one("receipt_log_size", "gauge", "Receipts in the transparency log.", log.size)
+    yield from _one(
+        "receipt_log_waiting", "gauge", "Receipts that the log has yet to take in, 10000 at most.", log.waiting
+    )
+    if log.signed_at_seconds is not None:
+        when = f"{log.signed_at_seconds:.3f}"
+        yield from _one("receipt_log_checkpoint_timestamp_seconds", "gauge", "When the log was signed last.", when)
 
 
 def _gauges(gauges: Gauges) -> Iterator[str]:
