@@ -48,7 +48,7 @@ class P256Signer:
         self.kid = self.public_jwk["kid"]
 
     def sign(self, message: bytes) -> bytes:
-        r, s = decode_dss_signature(self._key.sign(message, ec.ECDSA(hashes.SHA256())))
+        r, s = decode_dss_signature(self._key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
         return r.to_bytes(32) + s.to_bytes(32)
 
 

@@ -40,26 +40,29 @@ def verified_statement(proof: str, jwks: Any) -> dict[str, Any]:
     return statement
 
 
-def require_same(statement: Mapping[str, Any], receipt: Mapping[str, Any]) -> None:
-    """Compares all that stands beside a proof with what the proof states.
+def require_same(statement: Mapping[str, Any], *receipts: Mapping[str, Any]) -> None:
+    """Compares all that is shown beside a proof with what the proof states.
 
     Raises:
         NotVerified: they differ.
     """
-    for shown, stated in _SHOWN.items():
-        if shown in receipt and not canonical.same(receipt[shown], statement.get(stated)):
-            raise NotVerified(f"{shown} is {receipt[shown]!r} in the receipt, {statement.get(stated)!r} in its proof")
+    for receipt in receipts:
+        for shown, stated in _SHOWN.items():
+            if shown in receipt and not canonical.same(receipt[shown], statement.get(stated)):
+                raise NotVerified(f"{shown} is {receipt[shown]!r}, but the proof states {statement.get(stated)!r}")
 
 
-def require_hash(statement: Mapping[str, Any], name: str, value: Any) -> None:
-    """Requires that a receipt is about this result or these parameters.
+def require_hash(statement: Mapping[str, Any], name: str, *values: Any) -> None:
+    """Requires that a receipt is about this result or these parameters, as `name` says.
 
     Raises:
         NotVerified: it is about another value.
     """
-    sha256 = canonical.sha256_hex(value)
-    if statement[f"{name}_sha256"] != sha256:
-        raise NotVerified(f"its SHA-256 is {sha256}, but the receipt is about {statement[f'{name}_sha256']}")
+    stated = statement[f"{name}_sha256"]
+    for value in values:
+        sha256 = canonical.sha256_hex(value)
+        if sha256 != stated:
+            raise NotVerified(f"its SHA-256 is {sha256}, but the receipt is about {stated}")
 
 
 def is_signed_by_miner(statement: Mapping[str, Any]) -> bool:

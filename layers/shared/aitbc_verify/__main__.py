@@ -1,0 +1,5 @@
+import sys
+
+from aitbc_verify.command import main
+
+sys.exit(main())
