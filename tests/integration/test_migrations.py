@@ -76,6 +76,22 @@ def test_jobs_of_the_first_schema_keep_their_class(empty_database_url: str) -> N
     ]
 
 
+def test_receipts_that_are_older_than_the_log_wait_for_it(empty_database_url: str) -> None:
+    upgrade(empty_database_url, "0009")
+    old = create_engine(empty_database_url)
+    with old.begin() as tx:
+        for receipt in ("one", "two"):
+            values = f"'{receipt}', '{receipt}', 1, '', '', '', '', 1, '', 0, 0, 0, 0, '', ''"
+            tx.execute(text(f"INSERT INTO receipts VALUES ({values})"))
+
+    upgrade(empty_database_url)
+
+    with old.connect() as tx:
+        waiting = tx.scalars(text("SELECT receipt_id FROM receipt_log_waiting ORDER BY receipt_id")).all()
+    old.dispose()
+    assert waiting == ["one", "two"]
+
+
 @pytest.mark.filterwarnings("ignore:autogenerate skipping")
 def test_the_migrations_make_what_the_models_declare(empty_database_url: str) -> None:
     upgrade(empty_database_url)
