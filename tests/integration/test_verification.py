@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from coordinator.receipts.schemas import InclusionRead
 from tests.api import CLIENT, MINER, Api
 
 VERIFY = "/v1/receipts/verify"
@@ -36,7 +37,7 @@ def test_a_receipt_is_verified_with_all_that_it_is_about(api: Api, receipt: dict
 
     assert (verdict["valid"], verdict["reason"], verdict["receipt_id"]) == (True, None, receipt["id"])
     checks = verdict["checks"]
-    assert (checks["signature"], checks["known"], checks["result"], checks["parameters"]) == (True,) * 4
+    assert checks == dict.fromkeys(("signature", "known", "result", "parameters", "inclusion"), True)
 
 
 def test_what_was_not_asked_is_null(api: Api, receipt: dict[str, Any]) -> None:
@@ -137,6 +138,32 @@ def test_a_receipt_whose_key_is_no_longer_published_is_not_signed(api: Api, rece
     verdict = verified(api, receipt["proof"])
 
     assert (verdict["valid"], failed(verdict)) == (False, ["signature", "known"])
+
+
+def test_a_receipt_that_the_log_has_not_come_to_is_valid_without(
+    api: Api, client: Api, miner: Api, monkeypatch: pytest.MonkeyPatch, receipt: dict[str, Any]
+) -> None:
+    client.submit()
+    second = miner.answer(miner.poll()[0]).json["receipt"]
+    monkeypatch.setattr("coordinator.receipts.proofs.BATCH", 1)
+    monkeypatch.setattr("coordinator.receipts.proofs._MOST_BATCHES", 1)
+
+    before, after = (verified(api, second["proof"]) for _ in range(2))
+
+    assert (before["valid"], before["checks"]["inclusion"], before["reason"]) == (True, None, None)
+    assert (after["valid"], after["checks"]["inclusion"]) == (True, True)
+
+
+def test_a_receipt_whose_entry_in_the_log_is_another_is_not_included(
+    api: Api, receipt: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inclusion = api.get(f"/v1/receipts/{receipt['id']}/inclusion").json
+    forged = InclusionRead.model_validate({**inclusion, "leaf_hash": "0" * 64})
+    monkeypatch.setattr("coordinator.receipts.proofs.inclusion", lambda _: forged)
+
+    verdict = verified(api, receipt["proof"])
+
+    assert (verdict["valid"], failed(verdict)) == (False, ["inclusion"])
 
 
 def test_calls_are_limited_by_address(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,14 +87,14 @@ def served(case: Case) -> Iterator[str]:
     answers: dict[str, Callable[[], Any]] = {
         "/.well-known/jwks.json": lambda: case.one.jwks,
         f"/v1/receipts/{case.one.receipt['id']}/inclusion": lambda: case.log.inclusion(4),
-        "/v1/receipts/checkpoint": case.log.checkpoint,
+        "/v1/receipts/checkpoint": lambda: {"checkpoint": case.log.checkpoint(), "tree_size": 11},
         "/v1/receipts/consistency?from=5&to=11": lambda: case.log.consistency(5),
     }
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             answer = answers.get(self.path, lambda: None)()
-            body = answer if isinstance(answer, str) else json.dumps(answer or {"error": {"message": "not\nhere"}})
+            body = json.dumps(answer or {"error": {"message": "not\nhere"}})
             self.send_response(200 if answer else 404)
             self.end_headers()
             self.wfile.write(body.encode())
@@ -208,7 +208,10 @@ def test_a_receipt_in_another_log_than_the_one_that_is_named_is_found(case: Case
     assert (done.status, done.failed) == (INVALID, ["same-log"])
 
 
-def test_since_proves_that_the_log_has_only_grown(case: Case) -> None:
+@pytest.mark.parametrize("form", ["note", "answer"])
+def test_since_proves_that_the_log_has_only_grown(case: Case, form: str) -> None:
+    if form == "answer":
+        case.write("since", {"checkpoint": case.log.checkpoint(5), "tree_size": 5})
     case.write("consistency", case.log.consistency(5))
 
     done = case.verify(jwks="jwks", since="since", checkpoint="checkpoint", consistency="consistency")
@@ -290,6 +293,13 @@ def test_what_can_not_be_read_is_no_verdict(case: Case, name: str, content: str 
 @pytest.mark.parametrize("content", ['{"no": "receipt"}', '{"receipt": null}', "{", '{"proof": 5}'])
 def test_a_file_without_a_receipt_is_no_verdict(case: Case, content: str) -> None:
     assert case.verify(case.write("other", content), jwks="jwks").status == UNKNOWN
+
+
+@pytest.mark.parametrize("content", ['{"no": "checkpoint"}', "{", '{"checkpoint": 5}'])
+def test_a_file_without_a_checkpoint_is_no_verdict(case: Case, content: str) -> None:
+    case.write("since", content)
+
+    assert case.verify(jwks="jwks", since="since", checkpoint="checkpoint").status == UNKNOWN
 
 
 def test_a_coordinator_that_is_not_there_is_no_verdict(case: Case) -> None:

@@ -182,13 +182,13 @@ def test_the_signature_stands_under_the_logs_own_name(algorithm: str) -> None:
 
 def test_key_ids_are_those_of_signed_notes() -> None:
     # The key of the example in the documentation of Go's package note.
-    from aitbc_verify.checkpoints import _key_id
+    from aitbc_verify.checkpoints import note_key_id
     from aitbc_verify.keys import Ed25519Key
     from tests.receipts.issued import b64
 
     key = base64.b64decode("ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")[1:]
 
-    assert _key_id("PeterNeumann", Ed25519Key({"x": b64(key)})).hex() == "c74f20a3"
+    assert note_key_id("PeterNeumann", Ed25519Key({"x": b64(key)})).hex() == "c74f20a3"
 
 
 @pytest.mark.parametrize("algorithm", SIGNERS)

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from aitbc_verify import canonical, log, receipts
+from aitbc_verify import log, receipts
 from aitbc_verify.checkpoints import Checkpoint, verified_checkpoint
 from aitbc_verify.errors import NotVerified
-from aitbc_verify.sources import Unreadable, read_json, read_text
+from aitbc_verify.sources import Unreadable, parse_json, read_json, read_text
 
 T = TypeVar("T")
 
@@ -129,10 +129,7 @@ def _read_receipt(source: str) -> _Shown:
     text = read_text(source).strip()
     if not text.startswith("{"):
         return _Shown(text, [], [])
-    try:
-        whole = canonical.parse(text)
-    except ValueError as error:
-        raise Unreadable(f"{source}: {error}") from error
+    whole = parse_json(source, text)
     receipt = whole.get("receipt", whole)
     if not isinstance(receipt, dict) or not isinstance(receipt.get("proof"), str):
         raise Unreadable(f"{source}: there is no receipt in it")
@@ -164,8 +161,19 @@ def _run(sources: _Sources, checks: _Checks) -> None:
 
 
 def _checkpoint(name: str, source: str, jwks: Any, checks: _Checks) -> Checkpoint | None:
-    note = read_text(source)
+    note = _read_note(source)
     return checks.make(name, lambda: verified_checkpoint(note, jwks), lambda found: f"{found.size} entries")
+
+
+def _read_note(source: str) -> str:
+    """Reads a signed note, or the answer that has one."""
+    text = read_text(source)
+    if not text.startswith("{"):
+        return text
+    note = parse_json(source, text).get("checkpoint")
+    if not isinstance(note, str):
+        raise Unreadable(f"{source}: there is no checkpoint in it")
+    return note
 
 
 def _check_receipt(shown: _Shown, jwks: Any, sources: _Sources, checks: _Checks) -> Checkpoint | None:

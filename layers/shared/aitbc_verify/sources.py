@@ -39,8 +39,17 @@ def read_json(source: str) -> Any:
     Raises:
         Unreadable: it can't be had, or is no JSON.
     """
+    return parse_json(source, read_text(source))
+
+
+def parse_json(source: str, text: str) -> Any:
+    """The JSON value of a text from such a place.
+
+    Raises:
+        Unreadable: it is none.
+    """
     try:
-        return canonical.parse(read_text(source))
+        return canonical.parse(text)
     except ValueError as error:
         raise Unreadable(f"{source}: {error}") from error
 
