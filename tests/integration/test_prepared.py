@@ -173,6 +173,14 @@ class TestOnPostgres:
 
         assert names(database) == ["first"]
 
+    def test_what_the_server_has_forgotten_is_prepared_again(self, database: Database, add: Prepared) -> None:
+        database.write(lambda tx: add.rows(tx, ADD))
+        database.write(lambda tx: tx.execute(text("DEALLOCATE ALL")))
+
+        database.write(lambda tx: add.later(tx, {**ADD, "id": "b"}))
+
+        assert names(database) == ["first", "first"]
+
     def test_work_larger_than_any_buffer_goes_through(self, database: Database, add: Prepared) -> None:
         large = "x" * 3_000_000
 

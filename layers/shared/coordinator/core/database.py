@@ -27,8 +27,9 @@ class LastStep(Protocol):
 L = TypeVar("L", bound=LastStep)
 
 _ATTEMPTS = 5
-# SQLSTATE serialization_failure and deadlock_detected: the server undid the transaction.
-_UNDONE_BY_SERVER = frozenset({"40001", "40P01"})
+# SQLSTATE serialization_failure, deadlock_detected, and invalid_sql_statement_name (a statement that is no longer
+# prepared): the server undid the transaction, and will do it when asked again.
+_UNDONE_BY_SERVER = frozenset({"40001", "40P01", "26000"})
 _CONNECT_TIMEOUT_SECONDS = 5
 _STATEMENT_TIMEOUT_MS = 10_000
 # A statement that is used again is worth a plan that is kept.

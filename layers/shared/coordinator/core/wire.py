@@ -23,6 +23,8 @@ _COMMIT = b"COMMIT"
 _ROLLBACK = b"ROLLBACK"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions; shut down, crashed, starting.
 _CONNECTION_LOST = ("08", "57P")
+# Somebody had the server forget what was prepared: psycopg does after ALTER and DROP, a pooler may between its clients.
+_STATEMENT_FORGOTTEN = "26000"
 _numbers = count(1)
 
 
@@ -246,7 +248,10 @@ class Wire:
         self._pgconn.exit_pipeline_mode()
         for name, result in zip(self._sent, results, strict=True):
             if result.status == ExecStatus.FATAL_ERROR:
-                raise error_from_result(result)
+                failure = error_from_result(result)
+                if failure.sqlstate == _STATEMENT_FORGOTTEN:
+                    self._prepared.clear()
+                raise failure
             if name is not None:
                 self._prepared.add(name)
         return results
