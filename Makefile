@@ -12,7 +12,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-ur
 	--custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo bench lint format openapi migration ledger-check build requirements clean
+.PHONY: help run test demo bench lint format openapi migration ledger-check build sam-local requirements clean
 
 help: ## List these targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -67,12 +67,16 @@ ledger-check: $(VENV)/.local ## Prove the ledger of DATABASE_URL, else of the em
 build: $(VENV)/.dev ## Build what would be deployed, into .aws-sam/build (wants a Python 3.13 on this machine).
 	@$(BIN)/python -m tests.sam.build .aws-sam/build
 
+sam-local: $(VENV)/.dev ## Serve what would be deployed by SAM CLI, in containers (docs/sam-local.md).
+	@exec $(BIN)/python -m tests.sam.sam_local
+
 requirements: $(VENV)/.dev ## Pin the newest versions again (ARGS="--upgrade" or --upgrade-package NAME).
 	$(UV_COMPILE) $(ARGS) requirements/dev.in -o requirements/dev.txt
 	$(UV_COMPILE) $(ARGS) requirements/local.in -c requirements/dev.txt -o requirements/local.txt
 	$(UV_COMPILE) $(ARGS) requirements/demo.in -c requirements/dev.txt -o requirements/demo.txt
 	$(UV_COMPILE) $(ARGS) requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
 	$(UV_COMPILE) $(ARGS) requirements/layer.in -c requirements/dev.txt -o layers/shared/requirements.txt
+	$(UV_COMPILE) $(ARGS) requirements/lambda.in -c requirements/dev.txt -o requirements/lambda.txt
 	$(UV_COMPILE) $(ARGS) requirements/migrate.in -c requirements/dev.txt -o functions/migrate/requirements.txt
 	$(UV_COMPILE) $(ARGS) requirements/users.in -c requirements/dev.txt -o functions/users/requirements.txt
 

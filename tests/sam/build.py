@@ -35,22 +35,50 @@ def runtime_python() -> Path:
     raise NoRuntimePython(f"no {RUNTIME}")
 
 
-def sam(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Runs SAM CLI in this checkout, without telemetry and AWS credentials."""
-    environment = {
+def sam_command(*arguments: str | Path) -> list[str | Path]:
+    """SAM CLI with its arguments."""
+    return [Path(sys.executable).with_name("sam"), *arguments]
+
+
+def sam_environment() -> dict[str, str]:
+    """What SAM CLI is started with: no telemetry, no AWS credentials, and a Python of the runtime's version.
+
+    Raises:
+        NoRuntimePython: there is none.
+    """
+    return {
         **os.environ,
         "SAM_CLI_TELEMETRY": "0",
         "AWS_DEFAULT_REGION": "us-east-1",
         "PATH": os.pathsep.join([str(runtime_python().parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
-    command = [Path(sys.executable).with_name("sam"), *arguments]
-    return subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=check)
+
+
+class SamFailed(Exception):
+    """SAM CLI could not do what it was asked for; the message is what it printed."""
+
+
+def sam(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Runs SAM CLI in this checkout."""
+    return subprocess.run(
+        sam_command(*arguments), env=sam_environment(), cwd=_ROOT, capture_output=True, text=True, check=check
+    )
+
+
+def build(folder: Path, *options: str | Path) -> Path:
+    """Builds into the folder; gives the template of what is built.
+
+    Raises:
+        NoRuntimePython, SamFailed: it could not be done.
+    """
+    done = sam("build", "--build-dir", folder, *options, check=False)
+    if done.returncode != 0:
+        raise SamFailed(done.stderr)
+    return folder / "template.yaml"
 
 
 if __name__ == "__main__":
     try:
-        done = sam("build", "--build-dir", sys.argv[1], check=False)
-    except NoRuntimePython as error:
+        build(Path(sys.argv[1]))
+    except (NoRuntimePython, SamFailed) as error:
         sys.exit(f"SAM can't build: {error}")
-    sys.stderr.write(done.stderr)
-    sys.exit(done.returncode)

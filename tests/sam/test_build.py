@@ -61,14 +61,8 @@ def http(method: str, path: str, body: Any = None, **headers: str) -> dict[str, 
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    folder = tmp_path_factory.mktemp("sam")
-    try:
-        done = sam("build", "--build-dir", folder / "build", check=False)
-    except NoRuntimePython as error:
-        pytest.skip(f"SAM build ({error})")
-    assert done.returncode == 0, done.stderr
-    built = Built(folder / "build", folder / "coordinator.db")
+def built(build_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    built = Built(build_folder, tmp_path_factory.mktemp("built") / "coordinator.db")
     [answer] = built.call("MigrateFunction", "migrate.app.handler", {"RequestType": "Create"})
     assert answer["Status"] == "SUCCESS"
     return built

@@ -1,0 +1,50 @@
+"""Lets containers reach a server that listens on nothing but a socket in a folder."""
+
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+
+# <bits/in.h>: binds to the address of a network that is made with its first container. Python has no name for it.
+_IP_FREEBIND = 15
+
+
+class _Relay(ThreadingTCPServer):
+    def __init__(self, address: str, target: Path) -> None:
+        self.target = str(target)
+        super().__init__((address, 0), _Connection)
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        super().server_bind()
+
+
+class _Connection(BaseRequestHandler):
+    server: _Relay
+
+    def handle(self) -> None:
+        with socket.socket(socket.AF_UNIX) as target:
+            target.connect(self.server.target)
+            other = {self.request: target, target: self.request}
+            while True:
+                for side in select.select(list(other), [], [])[0]:
+                    data = side.recv(65_536)
+                    if not data:
+                        return
+                    other[side].sendall(data)
+
+
+@contextmanager
+def relay(address: str, target: Path) -> Iterator[int]:
+    """Passes on what comes to a port of the address, which it gives, and the answers; ends with its last caller."""
+    with _Relay(address, target) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.1,))
+        serving.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            serving.join()
