@@ -15,6 +15,8 @@ from local.template import Route
 _MAX_BODY_BYTES = 10 * 1024 * 1024
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html (request and response of a synchronous call)
 _MAX_EVENT_BYTES = 6 * 1024 * 1024
+# https://www.rfc-editor.org/rfc/rfc9110#section-8.6: no content, and no Content-Length that says so.
+_BODILESS = frozenset({204, 304})
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _PARAMETER = re.compile(r"\{(\w+)(\+?)\}")
 
@@ -53,9 +55,11 @@ class Gateway:
             response.headers.append((b"x-request-id", _callers_id(request) or request_id.encode()))
         if not (request.method == "HEAD" and _has(response, b"content-length")):
             response.headers = [field for field in response.headers if field[0] != b"content-length"]
-            response.headers.append((b"content-length", str(len(response.body)).encode()))
+            if response.status not in _BODILESS:
+                response.headers.append((b"content-length", str(len(response.body)).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else response.body})
+        bodiless = request.method == "HEAD" or response.status in _BODILESS
+        await send({"type": "http.response.body", "body": b"" if bodiless else response.body})
         shown_id = next(value for name, value in response.headers if name == b"x-request-id").decode("latin-1")
         self._log_request(request, response.status, function, time.perf_counter() - began, start, shown_id)
 

@@ -15,6 +15,16 @@ import time
 import traceback
 from typing import Any
 
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 6 MiB, in the number that its errors tell.
+_MAX_ANSWER_BYTES = 6_291_556
+
+
+class AnswerTooLarge(Exception):
+    """The function's answer is larger than Lambda takes."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"Response payload size exceeded maximum allowed payload size: {size_bytes} bytes")
+
 
 class Context:
     """What Lambda passes beside the event.
@@ -55,8 +65,8 @@ def main() -> None:
     while (frame := _receive(connection)) is not None:
         call = json.loads(frame)
         try:
-            answer = {"result": handler(call["event"], Context(call["request_id"], call["timeout_seconds"]))}
-            _send(connection, answer)
+            result = handler(call["event"], Context(call["request_id"], call["timeout_seconds"]))
+            _send(connection, {"result": result}, limit=True)
         except Exception:  # noqa: BLE001  (a handler may raise anything, or return what is no JSON)
             _send(connection, {"error": traceback.format_exc()})
 
@@ -67,8 +77,13 @@ def _die_with_the_emulator(lifeline: int) -> None:
     os._exit(1)
 
 
-def _send(connection: socket.socket, message: Any) -> None:
+def _send(connection: socket.socket, message: Any, *, limit: bool = False) -> None:
     data = json.dumps(message).encode()
+    if limit and len(data) > _MAX_ANSWER_BYTES:
+        # Our frames are ASCII, Lambda's client sends UTF-8.
+        size = len(json.dumps(message["result"], ensure_ascii=False).encode("utf-8", "replace"))
+        if size > _MAX_ANSWER_BYTES:
+            raise AnswerTooLarge(size)
     connection.sendall(len(data).to_bytes(4, "big") + data)
 
 

@@ -138,6 +138,29 @@ def test_a_body_that_lambda_or_the_gateway_would_not_take_is_413(emulator: Emula
         assert (answer.status, answer.error) == (413, "PAYLOAD_TOO_LARGE")
 
 
+@pytest.mark.parametrize(("letter", "most"), [("x", 6_291_000), ("\u00e9", 3_145_000)])
+def test_an_answer_that_lambda_would_not_take_is_502(start: Start, letter: str, most: int) -> None:
+    emulator = start("--no-reload")
+    answer = f"{{'statusCode': 200, 'body': {letter!r} * int(e['queryStringParameters']['size'])}}"
+    write_handler(emulator.folder, f"def handler(e, c):\n    return {answer}\n")
+
+    taken, refused = (emulator.call("GET", f"/one/x?size={size}") for size in (most, most + 1000))
+
+    assert (taken.status, len(taken.body.decode())) == (200, most)
+    assert (refused.status, refused.error) == (502, "FUNCTION_ERROR")
+    assert "exceeded maximum allowed payload size" in emulator.output
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_that_has_no_content_tells_no_length(start: Start, status: int) -> None:
+    emulator = start("--no-reload")
+    write_handler(emulator.folder, f"def handler(e, c):\n    return {{'statusCode': {status}, 'body': 'ignored'}}\n")
+
+    answer = emulator.call("GET", "/one/x")
+
+    assert (answer.status, answer.body, "content-length" in answer.headers) == (status, b"", False)
+
+
 @pytest.mark.parametrize(
     "request_line_and_headers",
     [
