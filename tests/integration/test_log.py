@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -54,6 +55,14 @@ def test_each_request_has_one_line(lines: Lines, api: Api, client: Api) -> None:
     assert submitted["job_id"] == read["job_id"] == job_id
     assert (unknown["route"], unknown["status"]) == ("unknown", 404)
     assert not {"principal_id", "job_id", "miner_id"}.intersection(unknown)
+
+
+def test_libraries_add_no_line_where_lambda_prints_all_that_is_info(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    api.get("/health")
+
+    assert [record.name for record in caplog.records if record.name != logger.name] == []
 
 
 def test_lines_of_miners_name_miner_and_job(lines: Lines, client: Api, miner: Api) -> None:

@@ -1,6 +1,7 @@
 """Makes the FastAPI application and the Lambda handler of a function."""
 
 import gc
+import logging
 import re
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,9 @@ Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 _CORS_HEADERS = ["X-Api-Key", "X-Session-Token", "X-Miner-Id", "X-Request-Id", "Idempotency-Key", "Content-Type"]
 _CORS_EXPOSED = ["X-Request-Id", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "Idempotency-Replayed"]
 _HOST = re.compile(r"[^:\[\]]*(:[0-9]{1,5})?")
+
+# The envelope tells of each request. Where Lambda prints all that is INFO, Mangum would tell of it once more.
+logging.getLogger("mangum.http").setLevel(logging.WARNING)
 
 
 def create_app(*routers: APIRouter) -> FastAPI:
