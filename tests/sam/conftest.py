@@ -1,12 +1,30 @@
-"""What SAM makes of the template, and the containers that it serves it in."""
+"""What SAM makes of the template, and SAM CLI serving it in containers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
+from tests.api import ADMIN, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, PUBLIC_URL, SECRET_KEY
+from tests.databases import PostgresCluster
 from tests.sam.build import NoRuntimePython, build
 from tests.sam.engine import Engine, NoEngine, container_engine
+from tests.sam.relay import relay
+from tests.sam.sam_local import SamLocal, free_port
+
+VARIABLES = {
+    "SECRET_KEY": SECRET_KEY,
+    "CLIENT_API_KEYS": f"{CLIENT},{OTHER_CLIENT}",
+    "MINER_API_KEYS": f"{MINER},{OTHER_MINER}",
+    "ADMIN_API_KEYS": ADMIN,
+    "PUBLIC_URL": PUBLIC_URL,
+    "CORS_ALLOW_ORIGINS": "https://app.example",
+}
+# The port that SAM CLI serves the API on, over a database of the kind.
+Serve = Callable[[str], int]
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +50,39 @@ def engine(volume: Path) -> Iterator[Engine]:
             yield engine
     except NoEngine as error:
         pytest.skip(f"SAM local ({error})")
+
+
+@pytest.fixture(scope="session")
+def serve(
+    engine: Engine,
+    volume: Path,
+    build_folder: Path,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Serve]:
+    with ExitStack() as until_the_end:
+
+        def database_url(kind: str) -> str:
+            """An empty database that containers reach: a file on their volume, or a server of this machine."""
+            if kind == "sqlite":
+                if not engine.shared:
+                    pytest.skip("SQLite under SAM local (this engine's containers share no folder)")
+                return f"sqlite:///{volume}/coordinator.db"
+            if engine.gateway is None:
+                pytest.skip("PostgreSQL under SAM local (a rootless engine's containers don't reach this machine)")
+            cluster: PostgresCluster = request.getfixturevalue("postgres")
+            url = make_url(cluster.new_database(template="template0"))
+            port = until_the_end.enter_context(relay(engine.gateway, Path(str(url.query["host"])) / ".s.PGSQL.5432"))
+            return url.set(host=engine.host, port=port, query={}).render_as_string(hide_password=False)
+
+        @cache
+        def begin(kind: str) -> int:
+            folder = tmp_path_factory.mktemp("sam-local")
+            variables = {**VARIABLES, "DATABASE_URL": database_url(kind)}
+            served = SamLocal(engine, build_folder / "template.yaml", {"Parameters": variables}, folder)
+            served.migrate()
+            port = free_port()
+            until_the_end.enter_context(served.serving("127.0.0.1", port, folder / "log"))
+            return port
+
+        yield begin

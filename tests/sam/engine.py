@@ -28,7 +28,7 @@ _SUBNET, _GATEWAY = "10.244.77.0/24", "10.244.77.1"
 _NETWORK = "sam-local"
 _HOST_OF_OURS = "host.containers.internal"
 _HOST_OF_ANY = "host.docker.internal"
-_HOST_BY_NAME = ("--add-host", f"{_HOST_OF_ANY}:host-gateway")
+_KEEP_IMAGES = "--skip-pull-image"
 
 # What it mounts hides this machine's folders, so nothing of it is left when the last of its processes has ended. Podman
 # refuses to make a network that is said to be the default.
@@ -58,7 +58,7 @@ class Engine:
 
     # Of SAM CLI's environment.
     variables: Mapping[str, str]
-    # Of `sam local`.
+    # Of `sam local`. It takes an image that is there without asking a registry for a newer one.
     options: tuple[str, ...]
     # Folders that all containers see, at the same paths.
     shared: tuple[Path, ...]
@@ -93,10 +93,11 @@ def _answering() -> Engine | None:
             continue
         with suppress(DockerException), closing(docker.DockerClient(address, timeout=_ASK_SECONDS)) as client:
             networks = {network.name: network.attrs for network in client.networks.list()}
-            network = networks.get("bridge") or networks["podman"]
+            network = networks.get("bridge") or networks.get("podman") or next(iter(networks.values()))
             rootless = "name=rootless" in client.info()["SecurityOptions"]
             gateway = None if rootless else network["IPAM"]["Config"][0]["Gateway"]
-            return Engine({"DOCKER_HOST": address}, _HOST_BY_NAME, (), _HOST_OF_ANY, gateway)
+            options = (_KEEP_IMAGES, "--add-host", f"{_HOST_OF_ANY}:host-gateway")
+            return Engine({"DOCKER_HOST": address}, options, (), _HOST_OF_ANY, gateway)
     return None
 
 
@@ -129,7 +130,7 @@ def _own(shared: Sequence[Path]) -> Iterator[Engine]:
     try:
         _wait(address, service, log)
         _import(client, tar)
-        yield Engine({"DOCKER_HOST": address}, ("--skip-pull-image",), tuple(shared), _HOST_OF_OURS, _GATEWAY)
+        yield Engine({"DOCKER_HOST": address}, (_KEEP_IMAGES,), tuple(shared), _HOST_OF_OURS, _GATEWAY)
     finally:
         with suppress(DockerException, OSError):
             for container in client.containers.list(all=True):

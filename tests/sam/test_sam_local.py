@@ -2,21 +2,15 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
 
 from local.demo.verify import verify_receipt
-from tests.api import ADMIN, CLIENT, MINER, PUBLIC_URL, SECRET_KEY, Api
-from tests.databases import PostgresCluster
+from tests.api import ADMIN, CLIENT, MINER, Api
 from tests.emulator.process import call
 from tests.integration.logins import ALICE, ME, logged_in, new_key
-from tests.sam.engine import Engine
-from tests.sam.relay import relay
-from tests.sam.sam_local import SamLocal, free_port
+from tests.sam.conftest import Serve
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -33,40 +27,9 @@ def over_http(port: int) -> Api:
     return Api(handlers=defaultdict(lambda: send))
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, engine: Engine, volume: Path) -> Iterator[str]:
-    """An empty database that containers reach: a file on their volume, or a server of this machine."""
-    if request.param == "sqlite":
-        if not engine.shared:
-            pytest.skip("SQLite under SAM local (this engine's containers share no folder)")
-        yield f"sqlite:///{volume}/coordinator.db"
-        return
-    if engine.gateway is None:
-        pytest.skip("PostgreSQL under SAM local (a rootless engine's containers don't reach this machine)")
-    cluster: PostgresCluster = request.getfixturevalue("postgres")
-    url = make_url(cluster.new_database(template="template0"))
-    with relay(engine.gateway, Path(str(url.query["host"])) / ".s.PGSQL.5432") as port:
-        yield url.set(host=engine.host, port=port, query={}).render_as_string(hide_password=False)
-
-
-@pytest.fixture(scope="module")
-def api(
-    engine: Engine, build_folder: Path, database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Api]:
-    folder = tmp_path_factory.mktemp("sam-local")
-    variables = {
-        "DATABASE_URL": database_url,
-        "SECRET_KEY": SECRET_KEY,
-        "CLIENT_API_KEYS": CLIENT,
-        "MINER_API_KEYS": MINER,
-        "ADMIN_API_KEYS": ADMIN,
-        "PUBLIC_URL": PUBLIC_URL,
-    }
-    served = SamLocal(engine, build_folder / "template.yaml", {"Parameters": variables}, folder)
-    served.migrate()
-    port = free_port()
-    with served.serving("127.0.0.1", port, folder / "log"):
-        yield over_http(port)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def api(request: pytest.FixtureRequest, serve: Serve) -> Api:
+    return over_http(serve(request.param))
 
 
 def test_the_main_job_is_done_over_http(api: Api) -> None:
