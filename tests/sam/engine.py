@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import DockerException
@@ -23,11 +24,9 @@ _START_SECONDS = 30
 _ASK_SECONDS = 10
 _API = "1.41"
 _WORK_SECONDS = 300
-# Of our engine's network; this machine has the first address in it.
-_SUBNET, _GATEWAY = "10.244.77.0/24", "10.244.77.1"
 _NETWORK = "sam-local"
-_HOST_OF_OURS = "host.containers.internal"
-_HOST_OF_ANY = "host.docker.internal"
+_HOST_IN_PODMAN = "host.containers.internal"
+_HOST_IN_DOCKER = "host.docker.internal"
 _KEEP_IMAGES = "--skip-pull-image"
 
 # What it mounts hides this machine's folders, so nothing of it is left when the last of its processes has ended. Podman
@@ -38,7 +37,7 @@ for folder in /run/netns /run/crun /run/libpod /run/containers /var/lib/cni; do
 done
 if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
 set -- podman --root "$1/images" --runroot "$1/run" --storage-driver=overlay
-"$@" network create --subnet "$SUBNET" "$NETWORK"
+"$@" network create "$NETWORK"
 printf 'default_network = "%s"\n' "$NETWORK" >> "$CONTAINERS_CONF"
 "$@" system service --time=0 "$ADDRESS" &
 wait
@@ -95,9 +94,11 @@ def _answering() -> Engine | None:
             networks = {network.name: network.attrs for network in client.networks.list()}
             network = networks.get("bridge") or networks.get("podman") or next(iter(networks.values()))
             rootless = "name=rootless" in client.info()["SecurityOptions"]
-            gateway = None if rootless else network["IPAM"]["Config"][0]["Gateway"]
-            options = (_KEEP_IMAGES, "--add-host", f"{_HOST_OF_ANY}:host-gateway")
-            return Engine({"DOCKER_HOST": address}, options, (), _HOST_OF_ANY, gateway)
+            gateway = None if rootless else _gateway(network)
+            if any(component["Name"] == "Podman Engine" for component in client.version()["Components"]):
+                return Engine({"DOCKER_HOST": address}, (_KEEP_IMAGES,), (), _HOST_IN_PODMAN, gateway)
+            options = (_KEEP_IMAGES, "--add-host", f"{_HOST_IN_DOCKER}:host-gateway")
+            return Engine({"DOCKER_HOST": address}, options, (), _HOST_IN_DOCKER, gateway)
     return None
 
 
@@ -116,7 +117,7 @@ def _own(shared: Sequence[Path]) -> Iterator[Engine]:
     address = f"unix://{folder}/podman.sock"
     configuration = folder / "containers.conf"
     configuration.write_text(_configuration(folder, shared))
-    given = {"CONTAINERS_CONF": str(configuration), "NETWORK": _NETWORK, "SUBNET": _SUBNET, "ADDRESS": address}
+    given = {"CONTAINERS_CONF": str(configuration), "NETWORK": _NETWORK, "ADDRESS": address}
     log = folder / "podman.log"
     with log.open("wb") as output:
         service = subprocess.Popen(
@@ -127,10 +128,12 @@ def _own(shared: Sequence[Path]) -> Iterator[Engine]:
             stderr=output,
         )
     client = docker.DockerClient(base_url=address, version=_API, timeout=_WORK_SECONDS)
+    gateway = None
     try:
         _wait(address, service, log)
         _import(client, tar)
-        yield Engine({"DOCKER_HOST": address}, (_KEEP_IMAGES,), tuple(shared), _HOST_OF_OURS, _GATEWAY)
+        gateway = _gateway(client.networks.get(_NETWORK).attrs)
+        yield Engine({"DOCKER_HOST": address}, (_KEEP_IMAGES,), tuple(shared), _HOST_IN_PODMAN, gateway)
     finally:
         with suppress(DockerException, OSError):
             for container in client.containers.list(all=True):
@@ -138,7 +141,7 @@ def _own(shared: Sequence[Path]) -> Iterator[Engine]:
         client.close()
         service.kill()
         service.wait()
-        _remove_bridge()
+        _remove_bridge(gateway)
         shutil.rmtree(folder)
 
 
@@ -156,9 +159,13 @@ def _import(client: docker.DockerClient, tar: Path) -> None:
     client.images.get(imported).tag(REPOSITORY, tag=TAG)
 
 
-def _remove_bridge() -> None:
+def _gateway(network: Mapping[str, Any]) -> str:
+    return str(network["IPAM"]["Config"][0]["Gateway"])
+
+
+def _remove_bridge(gateway: str | None) -> None:
     for interface in json.loads(subprocess.check_output(["ip", "-json", "address"])):
-        if any(address.get("local") == _GATEWAY for address in interface["addr_info"]):
+        if any(address.get("local") == gateway for address in interface["addr_info"]):
             subprocess.run(["ip", "link", "delete", interface["ifname"]], check=False)
 
 

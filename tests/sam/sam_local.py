@@ -138,6 +138,7 @@ def main() -> int:
                 )
                 return 2
             url = f"http://{options.host}:{options.port}"
+            console.log("building and migrating")
             template = build(_BUILD_FOLDER)
             functions = read_template(template).functions
             variables = {name: volume.variables(function, environment, url) for name, function in functions.items()}
