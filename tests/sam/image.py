@@ -34,7 +34,10 @@ def root_filesystem() -> Path:
     if not kept.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as unfinished:
-            _make(Path(unfinished) / kept.name, Path(unfinished) / "added").rename(kept)
+            made = _make(Path(unfinished) / kept.name, Path(unfinished) / "added")
+            for outdated in cache.glob("lambda-python-*.tar"):
+                outdated.unlink()
+            made.rename(kept)
     return kept
 
 

@@ -21,6 +21,7 @@ from tests.sam.engine import Engine, NoEngine, container_engine
 
 _BUILD_FOLDER = Path(".aws-sam/build")
 _READY_SECONDS = 300
+_CONTAINER_SECONDS = 120
 # It removes one container after the other.
 _STOP_SECONDS = 60
 # Variables by function.
@@ -31,7 +32,8 @@ class SamLocal:
     """SAM CLI for one build on one engine, with a folder for the files that it reads."""
 
     def __init__(self, engine: Engine, template: Path, variables: Variables, folder: Path) -> None:
-        self._environment = {**sam_environment(), **engine.variables}
+        patience = {"SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": str(_CONTAINER_SECONDS)}
+        self._environment = {**sam_environment(), **patience, **engine.variables}
         self._folder = folder
         values = folder / "variables.json"
         values.touch(0o600)

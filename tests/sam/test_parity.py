@@ -3,7 +3,6 @@
 Where they differ, AWS's documentation decides what ours does, and the difference stands in docs/emulator.md.
 """
 
-import http.client
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ import pytest
 
 from tests.api import ADMIN, OTHER_CLIENT, OTHER_MINER
 from tests.emulator.process import ROOT, Emulator
+from tests.sam.calls import Got, Sent, send
 from tests.sam.conftest import VARIABLES, Serve
 from tests.sam.engine import Engine
 from tests.sam.sam_local import SamLocal, free_port
@@ -28,23 +28,8 @@ AS_TEXT = {"content-type": "text/plain; charset=utf-8"}
 LARGE = b"x" * 7_000_000
 NO_BASE64 = {"statusCode": 200, "isBase64Encoded": True, "body": "\xe9"}
 TWO_LINES = {"statusCode": 200, "headers": {"x-b": "a\nb"}}
-_PATIENCE_SECONDS = 120
 # The web server's own, and what differs between two answers of one server.
 _NOT_COMPARED = frozenset({"connection", "date", "server", "x-request-id", "ratelimit"})
-
-
-class Sent(NamedTuple):
-    method: str
-    path: str
-    body: bytes | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-class Got(NamedTuple):
-    status: int
-    # Names in small letters, each with its values in their order.
-    headers: Mapping[str, list[str]]
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -56,24 +41,6 @@ class Both:
 
     def __call__(self, sent: Sent) -> tuple[Got, Got]:
         return send(self.ours, sent), send(self.sams, sent)
-
-
-def send(port: int, sent: Sent) -> Got:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_SECONDS)
-    try:
-        connection.putrequest(sent.method, sent.path, skip_accept_encoding=True)
-        for name, value in sent.headers:
-            connection.putheader(name, value)
-        if sent.body is not None:
-            connection.putheader("Content-Length", str(len(sent.body)))
-        connection.endheaders(sent.body)
-        response = connection.getresponse()
-        headers: dict[str, list[str]] = {}
-        for name, value in response.getheaders():
-            headers.setdefault(name.lower(), []).append(value)
-        return Got(response.status, headers, response.read())
-    finally:
-        connection.close()
 
 
 @pytest.fixture(scope="module")

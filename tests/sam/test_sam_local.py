@@ -8,8 +8,8 @@ import pytest
 
 from local.demo.verify import verify_receipt
 from tests.api import ADMIN, CLIENT, MINER, Api
-from tests.emulator.process import call
 from tests.integration.logins import ALICE, ME, logged_in, new_key
+from tests.sam.calls import Sent, send
 from tests.sam.conftest import Serve
 
 pytestmark = pytest.mark.timeout(900)
@@ -18,13 +18,15 @@ pytestmark = pytest.mark.timeout(900)
 def over_http(port: int) -> Api:
     """What tests call the functions by, but over HTTP."""
 
-    def send(event: dict[str, Any], _context: None) -> dict[str, Any]:
-        query = f"?{event['rawQueryString']}" if event["rawQueryString"] else ""
+    def call(event: dict[str, Any], _context: None) -> dict[str, Any]:
+        path = f"{event['rawPath']}?{event['rawQueryString']}".removesuffix("?")
         body = None if event["body"] is None else event["body"].encode()
-        answer = call(port, event["requestContext"]["http"]["method"], event["rawPath"] + query, body, event["headers"])
-        return {"statusCode": answer.status, "headers": answer.headers, "body": answer.body.decode()}
+        method = event["requestContext"]["http"]["method"]
+        got = send(port, Sent(method, path, body, tuple(event["headers"].items())))
+        headers = {name: ",".join(values) for name, values in got.headers.items()}
+        return {"statusCode": got.status, "headers": headers, "body": got.body.decode()}
 
-    return Api(handlers=defaultdict(lambda: send))
+    return Api(handlers=defaultdict(lambda: call))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
