@@ -7,7 +7,7 @@ from alembic import op
 
 from coordinator.migrations.ddl import ascii_text, refuse_changes
 
-revision = "0011"
+revision = "0010"
 down_revision = "0009"
 
 _INDEX = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
