@@ -123,6 +123,7 @@ def forget_process_state() -> None:
     from coordinator.http import limits
     from coordinator.jobs import classes, queue
     from coordinator.metrics import counters, flushing
+    from coordinator.payments import addresses, chain
     from coordinator.receipts import service, signing
     from coordinator.users import keys
 
@@ -139,6 +140,8 @@ def forget_process_state() -> None:
         service.publish_signing_key,
         counters.counters,
         flushing.flusher,
+        addresses.address_source,
+        chain.chain,
     ):
         cached.cache_clear()
     classes._known.clear()

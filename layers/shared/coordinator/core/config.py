@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+from coordinator.core.bitcoin import NETWORKS, Account, read_account, script_of
 from coordinator.core.errors import ConfigurationError
 
 DEFAULT_JOB_TYPES = "llm_inference,text_embedding,image_generation,transcription,training,custom"
-BITCOIN_NETWORKS = ("mainnet", "testnet", "signet", "regtest")
+# What stands in ESPLORA_URLS for a chain in the memory of one process, where payments are made by calls (regtest only).
+MEMORY_CHAIN = "memory:"
 _MIN_SECRET_LENGTH = 32
 _MAX_RATE_LIMIT = 1_000_000
+_MAX_BLOCKS = 1000
+_HOUR, _DAY = 3600, 86_400
+# With it, 21 bitcoin are still less than what amounts of AITBC may be.
+_MAX_EXCHANGE_RATE = 1_000_000
 # https://www.rfc-editor.org/rfc/rfc3986#section-3.2: a host, and a port if it is not the scheme's own.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+# The scheme, the host, a port and a path: what paths of the Esplora API can follow.
+_BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~%-]+)*")
 # Secrets that stand in examples and tutorials; whoever deploys one of them has not chosen a secret.
 _EXAMPLE_SECRETS = ("changeme", "change-me", "change_me", "example", "your-secret", "your_secret", "placeholder")
 
@@ -49,6 +57,21 @@ class Settings:
     # Where callers reach us, without a slash at the end; messages that wallets sign name it. Empty: nobody can log in.
     public_url: str
     bitcoin_network: str
+    # Where payments go: addresses of an account, else the one address; neither: nobody can pay.
+    bitcoin_account: Account | None
+    bitcoin_xpub: str
+    bitcoin_address: str
+    # Servers of the Esplora API, tried in this order, without a slash at the end; or MEMORY_CHAIN alone.
+    esplora_urls: tuple[str, ...]
+    # So many blocks, with the one that a payment is in, confirm it.
+    bitcoin_confirmations: int
+    # What so many blocks are on top of is never undone.
+    bitcoin_reorg_depth: int
+    payment_ttl_seconds: int
+    # For how long after its end a payment's address is still watched.
+    payment_watch_seconds: int
+    # Whole AITBC for a bitcoin, which is as many atoms for a satoshi.
+    btc_to_aitbc_rate: int
     # Signs receipts; empty: a key derived from SECRET_KEY does.
     receipt_kms_key_id: str
 
@@ -74,6 +97,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         _keys(environment, name) for name in ("API_KEYS", "CLIENT_API_KEYS", "MINER_API_KEYS", "ADMIN_API_KEYS")
     )
     _require_one_name_each(shared_keys + client_keys + miner_keys + admin_keys)
+    network = _one_of(environment, "BITCOIN_NETWORK", "testnet", tuple(NETWORKS))
+    account, address = _account(environment, network), _address(environment, network)
+    esplora_urls = _esplora_urls(environment, network)
+    if (account or address) and not esplora_urls:
+        raise ConfigurationError(f"ESPLORA_URLS must name a server, as there is no public one for {network}")
+    confirmations = _whole(environment, "BITCOIN_CONFIRMATIONS", 2, 1, _MAX_BLOCKS)
     return Settings(
         database_url=_required(environment, "DATABASE_URL"),
         secret_key=_secret(environment),
@@ -92,7 +121,18 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limit_user=_whole(environment, "RATE_LIMIT_USER", 60, 0, _MAX_RATE_LIMIT),
         metrics_token=environment.get("METRICS_TOKEN", "").strip(),
         public_url=_origin(environment, "PUBLIC_URL"),
-        bitcoin_network=_one_of(environment, "BITCOIN_NETWORK", "testnet", BITCOIN_NETWORKS),
+        bitcoin_network=network,
+        bitcoin_account=account,
+        bitcoin_xpub=environment.get("BITCOIN_XPUB", "").strip(),
+        bitcoin_address=address,
+        esplora_urls=esplora_urls,
+        bitcoin_confirmations=confirmations,
+        bitcoin_reorg_depth=_whole(
+            environment, "BITCOIN_REORG_DEPTH", max(6, confirmations), confirmations, _MAX_BLOCKS
+        ),
+        payment_ttl_seconds=_whole(environment, "PAYMENT_TTL_SECONDS", _HOUR, 60, 7 * _DAY),
+        payment_watch_seconds=_whole(environment, "PAYMENT_WATCH_SECONDS", _DAY, 0, 90 * _DAY),
+        btc_to_aitbc_rate=_whole(environment, "BTC_TO_AITBC_RATE", 100_000, 1, _MAX_EXCHANGE_RATE),
         receipt_kms_key_id=environment.get("RECEIPT_KMS_KEY_ID", "").strip(),
     )
 
@@ -167,3 +207,28 @@ def _origin(environment: Mapping[str, str], name: str) -> str:
     if value and _ORIGIN.fullmatch(value) is None:
         raise ConfigurationError(f"{name} must be like https://api.example.org, without a path, not {value!r}")
     return value
+
+
+def _account(environment: Mapping[str, str], network: str) -> Account | None:
+    text = environment.get("BITCOIN_XPUB", "").strip()
+    try:
+        return read_account(text, network) if text else None
+    except ValueError as error:
+        raise ConfigurationError(f"BITCOIN_XPUB {error}") from None
+
+
+def _address(environment: Mapping[str, str], network: str) -> str:
+    address = environment.get("BITCOIN_ADDRESS", "").strip()
+    if address and script_of(address, network) is None:
+        raise ConfigurationError(f"BITCOIN_ADDRESS must be an address of {network}, as BITCOIN_NETWORK says")
+    return address
+
+
+def _esplora_urls(environment: Mapping[str, str], network: str) -> tuple[str, ...]:
+    urls = tuple(url.rstrip("/") for url in _items(environment, "ESPLORA_URLS")) or NETWORKS[network].esplora_urls
+    if urls == (MEMORY_CHAIN,) and network == "regtest":
+        return urls
+    for url in urls:
+        if _BASE_URL.fullmatch(url) is None:
+            raise ConfigurationError(f"ESPLORA_URLS must be like https://blockstream.info/api, not {url!r}")
+    return urls

@@ -6,9 +6,9 @@ Their text alone tells it, so functions that only pay wallets need no library fo
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
-from coordinator.users.encodings import decode_base58, decode_segwit
+from coordinator.core.bitcoin import NETWORKS, Network
+from coordinator.core.encodings import decode_base58, decode_segwit
 from coordinator.users.errors import InvalidWalletAddress
 
 _ETHEREUM = re.compile(r"(?:0x|ait1|aitbc1)([0-9a-fA-F]{40})", re.ASCII)
@@ -24,18 +24,6 @@ class Kind(Enum):
     P2TR = None
 
 
-class _Network(NamedTuple):
-    segwit_prefix: str
-    p2pkh_version: int
-    p2sh_version: int
-
-
-_NETWORKS = {
-    "mainnet": _Network("bc", 0x00, 0x05),
-    "testnet": _Network("tb", 0x6F, 0xC4),
-    "signet": _Network("tb", 0x6F, 0xC4),
-    "regtest": _Network("bcrt", 0x6F, 0xC4),
-}
 _LONGEST_ADDRESS = 90
 _HASH_BYTES, _KEY_BYTES = 20, 32
 
@@ -76,7 +64,7 @@ def read_bitcoin(address: str, network: str) -> BitcoinAddress:
         InvalidWalletAddress: it is none, or of another network, or pays to what can't sign a message here.
     """
     if len(address) <= _LONGEST_ADDRESS and address.isascii():
-        chosen = _NETWORKS[network]
+        chosen = NETWORKS[network]
         found = _read_segwit(address, chosen.segwit_prefix) or _read_base58(address, chosen)
         if found is not None:
             return found
@@ -95,7 +83,7 @@ def _read_segwit(address: str, prefix: str) -> BitcoinAddress | None:
     return BitcoinAddress(address.lower(), kind, program)
 
 
-def _read_base58(address: str, network: _Network) -> BitcoinAddress | None:
+def _read_base58(address: str, network: Network) -> BitcoinAddress | None:
     decoded = decode_base58(address)
     if decoded is None or len(decoded) != 1 + _HASH_BYTES:
         return None

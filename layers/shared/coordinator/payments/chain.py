@@ -1,0 +1,69 @@
+"""What the chain of Bitcoin says about addresses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+from coordinator.core.config import MEMORY_CHAIN, settings
+from coordinator.core.errors import ConfigurationError
+
+
+class ChainUnavailable(Exception):
+    """The chain can't be asked: nothing was learned, so nothing may change."""
+
+
+@dataclass(frozen=True)
+class Tip:
+    """The last block of the best chain."""
+
+    height: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """One payment to an address: an output of a transaction in a block of the best chain, or in the mempool."""
+
+    txid: str
+    vout: int
+    amount_sat: int
+    # None: in no block yet.
+    block_height: int | None
+    block_hash: str | None
+
+
+class Chain(Protocol):
+    """The best chain as one server knows it. Whom it asks may differ from call to call, so answers may too.
+
+    A server may lag behind. That an output is missing, or in no block, shows that it was undone only if `block_hash`
+    tells of another block at the height that it was in.
+
+    Raises:
+        ChainUnavailable: by every call; nothing could be learned.
+    """
+
+    def tip(self) -> Tip: ...
+
+    def block_hash(self, height: int) -> str | None:
+        """The hash of the best chain's block at a height; None above the tip."""
+
+    def outputs(self, address: str) -> Sequence[Output]:
+        """Everything that pays the address, spent or not, in blocks and in the mempool, as of one tip."""
+
+
+@cache
+def chain() -> Chain:
+    """The chain of this process.
+
+    Raises:
+        ConfigurationError: no server is configured.
+    """
+    urls, network = settings().esplora_urls, settings().bitcoin_network
+    if not urls:
+        raise ConfigurationError(f"ESPLORA_URLS must name a server, as there is no public one for {network}")
+    if urls == (MEMORY_CHAIN,):
+        from coordinator.payments.memory import MemoryChain  # noqa: PLC0415  (tests and tries only)
+
+        return MemoryChain()
+    raise ConfigurationError("ESPLORA_URLS can't be asked yet, only memory: can")
