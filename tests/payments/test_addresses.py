@@ -91,6 +91,7 @@ def test_addresses_are_of_the_configured_network(addresses_of: AddressesOf) -> N
 
 def test_one_address_serves_all_payments_without_an_account(addresses_of: AddressesOf) -> None:
     assert addresses_of(BITCOIN_ADDRESS=TPUB_RECEIVING[0]) == OneAddress(TPUB_RECEIVING[0])
+    assert addresses_of(BITCOIN_ADDRESS=TPUB_RECEIVING[0].upper()) == OneAddress(TPUB_RECEIVING[0])
 
 
 def test_an_account_goes_before_an_address(addresses_of: AddressesOf) -> None:

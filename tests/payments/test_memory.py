@@ -19,6 +19,7 @@ def test_a_payment_is_in_the_mempool_and_then_in_a_block() -> None:
 
     assert before == [Output(txid, 0, 1000, None, None), Output(txid, 2, 7, None, None)]
     assert chain.outputs(MINE) == [Output(txid, 0, 1000, 1, mined), Output(txid, 2, 7, 1, mined)]
+    assert chain.outputs(MINE, since_height=2) == []
     assert chain.outputs(THEIRS) == [Output(txid, 1, 5, 1, mined)]
     assert chain.tip() == Tip(1, mined)
 

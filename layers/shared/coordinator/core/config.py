@@ -221,7 +221,8 @@ def _address(environment: Mapping[str, str], network: str) -> str:
     address = environment.get("BITCOIN_ADDRESS", "").strip()
     if address and script_of(address, network) is None:
         raise ConfigurationError(f"BITCOIN_ADDRESS must be an address of {network}, as BITCOIN_NETWORK says")
-    return address
+    # In capitals, as QR codes have it, it is the same.
+    return address.lower() if address.lower().startswith(NETWORKS[network].segwit_prefix + "1") else address
 
 
 def _esplora_urls(environment: Mapping[str, str], network: str) -> tuple[str, ...]:

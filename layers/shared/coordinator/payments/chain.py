@@ -48,8 +48,12 @@ class Chain(Protocol):
     def block_hash(self, height: int) -> str | None:
         """The hash of the best chain's block at a height; None above the tip."""
 
-    def outputs(self, address: str) -> Sequence[Output]:
-        """Everything that pays the address, spent or not, in blocks and in the mempool, as of one tip."""
+    def outputs(self, address: str, since_height: int = 0) -> Sequence[Output]:
+        """Everything that pays the address, spent or not, in blocks and in the mempool, as of one tip.
+
+        What lies in blocks below `since_height` may be left out: who asks for one address again and again need not
+        read all of its history.
+        """
 
 
 @cache
@@ -66,4 +70,7 @@ def chain() -> Chain:
         from coordinator.payments.memory import MemoryChain  # noqa: PLC0415  (tests and tries only)
 
         return MemoryChain()
-    raise ConfigurationError("ESPLORA_URLS can't be asked yet, only memory: can")
+    # Few processes ask the chain, and HTTP with TLS takes long to import.
+    from coordinator.payments.esplora import EsploraChain  # noqa: PLC0415
+
+    return EsploraChain(urls, network)

@@ -47,12 +47,12 @@ class MemoryChain:
             self._require_available()
             return self._blocks[height].hash if 0 <= height < len(self._blocks) else None
 
-    def outputs(self, address: str) -> Sequence[Output]:
+    def outputs(self, address: str, since_height: int = 0) -> Sequence[Output]:
         with self._lock:
             self._require_available()
             mined = (
                 output
-                for height, block in enumerate(self._blocks)
+                for height, block in enumerate(self._blocks[since_height:], since_height)
                 for output in _paying(address, block.transactions, height, block.hash)
             )
             return [*mined, *_paying(address, self._mempool, None, None)]
