@@ -12,7 +12,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-ur
 	--custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo bench lint format openapi migration ledger-check build sam-local requirements clean
+.PHONY: help run faucet test demo bench lint format openapi migration ledger-check build sam-local requirements clean
 
 help: ## List these targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -27,8 +27,11 @@ $(VENV)/.%: requirements/%.txt | $(BIN)/python
 	@$(INSTALL) -r $<
 	@touch $@
 
-run: $(VENV)/.local ## Serve the whole API on http://127.0.0.1:8000.
+run: $(VENV)/.local ## Serve the whole API on http://127.0.0.1:8000 (BITCOIN=regtest: take payments on a node of your own).
 	@exec $(BIN)/python -m local
+
+faucet: $(VENV)/.local ## Pay an address on that node and mine (ADDRESS=bcrt1... AMOUNT=150000, in satoshis, or 0.0015BTC; BLOCKS=1).
+	@exec $(BIN)/python -m local.regtest $(ADDRESS) $(AMOUNT) --blocks $(or $(BLOCKS),1)
 
 demo: $(VENV)/.local $(VENV)/.demo ## A real language model answers jobs, free and paid; receipts and sums are checked.
 	@PYTHONPATH=layers/shared exec $(BIN)/python -m local.demo

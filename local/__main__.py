@@ -10,6 +10,7 @@ from local import console
 from local.deployment import DeploymentFailed
 from local.emulator import Emulator
 from local.options import Options, read_environment, read_options
+from local.regtest.node import Node, NodeFailed, install
 from local.template import TemplateError, read_template
 from local.volume import Volume, VolumeInUse
 
@@ -38,13 +39,19 @@ def main() -> int:
     except (VolumeInUse, OSError) as error:
         console.error(f"Can't start: {error}")
         return 1
+    node: Node | None = None
     with listener:
         try:
-            uvloop.run(Emulator(options, volume, template, listener).run())
-        except DeploymentFailed as error:
+            if options.regtest:
+                node = Node(install(), volume.path / "regtest.blocks")
+            variables = volume.regtest(node.url, node.esplora_url) if node else {}
+            uvloop.run(Emulator(options, volume, template, listener, variables).run())
+        except (DeploymentFailed, NodeFailed) as error:
             console.error(f"Can't start: {error}")
             return 1
         finally:
+            if node:
+                node.stop()
             volume.close()
     return 0
 

@@ -91,7 +91,13 @@ def error(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def banner(url: str, volume: str, keys: Mapping[str, str]) -> None:
+_FAUCET = """
+Bitcoin is paid on a regtest node of your own. Pay an address (in satoshis, or as in 0.0015BTC) and mine:
+  make faucet ADDRESS=bcrt1... AMOUNT=150000 BLOCKS=2
+"""
+
+
+def banner(url: str, volume: str, keys: Mapping[str, str], *, regtest: bool) -> None:
     print(
         f"""
 AITBC coordinator, served locally
@@ -112,7 +118,7 @@ Submit a first job:
 Start a miner that answers it with an OpenAI-compatible server (Ollama, vLLM, llama.cpp):
   {sys.executable} -m local.miner --url {url} --api-key {keys["miner"]} \\
     --capability llm_inference --backend http://127.0.0.1:11434
-
+{_FAUCET if regtest else ""}
 Ctrl-C stops everything.
 """,
         flush=True,

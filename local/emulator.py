@@ -3,9 +3,10 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import uvicorn
@@ -36,8 +37,18 @@ class _Server(uvicorn.Server):
 
 
 class Emulator:
-    def __init__(self, options: Options, volume: Volume, template: Template, listener: socket.socket) -> None:
+    """Serves the functions; `variables` go before all others that they are given."""
+
+    def __init__(
+        self,
+        options: Options,
+        volume: Volume,
+        template: Template,
+        listener: socket.socket,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._options = options
+        self._fixed = variables
         self._volume = volume
         self._template = template
         self._listener = listener
@@ -82,7 +93,7 @@ class Emulator:
             self._listener.listen(_BACKLOG)
             serving = asyncio.create_task(server.serve([self._listener]))
             self._start_in_background()
-            console.banner(self._url(), str(self._volume.path), self._volume.keys)
+            console.banner(self._url(), str(self._volume.path), self._volume.keys, regtest=self._options.regtest)
             await _first(serving, stop.wait())
             server.should_exit = True
             await serving
@@ -111,7 +122,7 @@ class Emulator:
         return f"http://{shown}:{port}"
 
     def _use(self, template: Template) -> None:
-        environment = read_environment()
+        environment = {**read_environment(), **self._fixed}
 
         def variables_of(function: Function) -> dict[str, str]:
             return self._volume.variables(function, environment, self._url())

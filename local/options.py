@@ -9,6 +9,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 DOTENV = Path(".env")
+_REGTEST = "regtest"
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Options:
     max_environments: int
     reload: bool
     quiet: bool
+    # Whether payments are taken on a Bitcoin node of one's own.
+    regtest: bool
 
 
 def read_environment() -> dict[str, str]:
@@ -44,6 +47,13 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
     parser.add_argument("--max-environments", type=_positive, default=32, help="of one function; %(default)s")
     parser.add_argument("--no-reload", action="store_true", help="do not watch the code for changes")
     parser.add_argument("--quiet", action="store_true", help="print no line for each request")
+    parser.add_argument(
+        "--bitcoin",
+        type=_bitcoin,
+        default=environment.get("BITCOIN") or "",
+        metavar="regtest",
+        help="BITCOIN; install and start a node of Bitcoin's regtest network, and take payments on it",
+    )
     given = parser.parse_args(arguments)
     return Options(
         host=given.host,
@@ -53,6 +63,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         max_environments=given.max_environments,
         reload=not given.no_reload,
         quiet=given.quiet,
+        regtest=given.bitcoin == _REGTEST,
     )
 
 
@@ -60,6 +71,14 @@ def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65_535:  # noqa: PLR2004
         raise argparse.ArgumentTypeError(f"{text!r} is no port")
     return int(text)
+
+
+def _bitcoin(text: str) -> str:
+    if text not in ("", _REGTEST):
+        raise argparse.ArgumentTypeError(
+            f"only {_REGTEST} can be started, not {text!r}; see BITCOIN_NETWORK for others"
+        )
+    return text
 
 
 def _positive(text: str) -> int:

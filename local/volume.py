@@ -7,9 +7,12 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from local.regtest.wallet import account_of
 from local.template import Function
 
 _KEY_ROLES = ("client", "miner", "admin")
+# Where the regtest node of a running emulator is.
+REGTEST_FILE = "regtest.json"
 
 
 class VolumeInUse(Exception):
@@ -58,6 +61,19 @@ class Volume:
             if name in chosen:
                 chosen[name] = ",".join(filter(None, (chosen[name], key)))
         return chosen
+
+    def regtest(self, url: str, esplora_url: str) -> dict[str, str]:
+        """The variables of functions that take payments on a regtest node; the faucet finds the node at `url`.
+
+        Payments go to an account of the volume's own.
+        """
+        (self.path / REGTEST_FILE).write_text(json.dumps({"url": url}) + "\n")
+        return {
+            "BITCOIN_NETWORK": "regtest",
+            "BITCOIN_XPUB": account_of(bytes.fromhex(self._kept("bitcoin_seed", secrets.token_hex(32)))),
+            "BITCOIN_ADDRESS": "",
+            "ESPLORA_URLS": esplora_url,
+        }
 
     def _keys(self) -> dict[str, str]:
         fresh = json.dumps({role: f"{role}_{secrets.token_urlsafe(24)}" for role in _KEY_ROLES}, indent=1)
