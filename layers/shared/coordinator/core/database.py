@@ -1,6 +1,6 @@
 """Transactions on SQLite and Postgres: committed before the caller goes on, tried again where that is safe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import cache
@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from coordinator.core.config import settings
 from coordinator.core.errors import ConfigurationError
@@ -22,6 +22,13 @@ class LastStep(Protocol):
     """What a transaction does just before it is committed."""
 
     def finish(self, tx: Connection) -> None: ...
+
+    def explain(self, tx: Connection, error: DBAPIError) -> None:
+        """Raises what it means for the caller that the database has failed, if this step knows; in a new transaction.
+
+        On PostgreSQL a step that does not wait for its statements fails with the commit.
+        """
+        ...
 
 
 L = TypeVar("L", bound=LastStep)
@@ -80,11 +87,11 @@ class Database:
         attempt = 1
         while True:
             committing = False
+            last_steps: dict[type[LastStep], LastStep] = {}
             try:
                 with self._turn(engine), engine.connect() as connection:
                     if condition := _condition.get():
                         condition()
-                    last_steps: dict[type[LastStep], LastStep] = {}
                     connection.info[_LAST_STEPS] = last_steps
                     transaction = connection.begin()
                     try:
@@ -97,6 +104,10 @@ class Database:
                     committing = True
                     try:
                         transaction.commit()
+                    except IntegrityError:
+                        # SQLAlchemy takes the transaction for ended, but not what the server has refused.
+                        self.engine.dialect.do_rollback(connection.connection)
+                        raise
                     except BaseException:
                         # SQLAlchemy takes the transaction for ended and would hand it to the next request as it is.
                         connection.invalidate()
@@ -104,8 +115,14 @@ class Database:
                     return result
             except DBAPIError as error:
                 if attempt == _ATTEMPTS or not _was_undone(error, committing=committing):
+                    self._explain(error, list(last_steps.values()))
                     raise
             attempt += 1
+
+    def _explain(self, error: DBAPIError, steps: Sequence[LastStep]) -> None:
+        if isinstance(error, IntegrityError):
+            for step in steps:
+                self.read(lambda tx, step=step: step.explain(tx, error))  # type: ignore[misc]
 
     def _turn(self, engine: Engine) -> AbstractContextManager[None]:
         return self._writer.held() if engine is self._write_engine and self._writer else nullcontext()

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from coordinator.ledger.payees import wallet_of
-from coordinator.ledger.postings import Account, Kind, Move, Part, post
-from coordinator.users.service import ensure_user
+from coordinator.ledger.postings import Account, Kind, Move, Part, Wallet, post
+from coordinator.users.service import ensure_user_later
 
 
 class Hold(NamedTuple):
@@ -34,8 +34,9 @@ def settle(tx: Connection, held: Hold, price_atoms: int, address: str, now_us: i
     """Gives back all that is held and pays the price, which is no more than that, to the wallet at this address."""
     moves = [_back(held)]
     if price_atoms:
-        miner = Account(ensure_user(tx, wallet_of(address)))
-        moves.append(Move(price_atoms, Account(held.payer_id), miner, Kind.SETTLEMENT, Kind.EARNING))
+        miner = Wallet(wallet_of(address))
+        ensure_user_later(tx, miner.address)
+        moves.append(Move(price_atoms, Account(held.payer_id), Account(miner), Kind.SETTLEMENT, Kind.EARNING))
     post(tx, _end(held), *moves, now_us=now_us, job_id=held.job_id)
 
 

@@ -11,14 +11,17 @@ MOST_ATOMS = 4 * 10**18
 # Written out in queries too: SQLite uses a partial index only where its condition stands as it is.
 AVAILABLE = "account = 'available'"
 
-_NOBODY_OWES = f"owner_id IN {SYSTEM} OR (available_atoms >= 0 AND held_atoms >= 0)"
+# The name of the check that refuses what a user does not have.
+NOBODY_OWES = "ledger_accounts_nobody_owes"
+
+_ONLY_THE_SYSTEM_OWES = f"owner_id IN {SYSTEM} OR (available_atoms >= 0 AND held_atoms >= 0)"
 
 
 class LedgerAccount(SQLModel, table=True):
     """The two accounts of an owner, as the sums of their entries; an owner without a row has nothing."""
 
     __tablename__ = "ledger_accounts"
-    __table_args__ = (CheckConstraint(_NOBODY_OWES, name="ledger_accounts_nobody_owes"),)
+    __table_args__ = (CheckConstraint(_ONLY_THE_SYSTEM_OWES, name=NOBODY_OWES),)
 
     # A user's id, or one of the system's own accounts.
     owner_id: str = Field(sa_column=id_column(primary_key=True))

@@ -22,8 +22,8 @@ def adjust(tx: Connection, admin_id: str, user_id: str, body: Adjustment) -> Use
 
     Raises:
         NoSuchUser: there is no such user.
-        InsufficientFunds: so much is not available.
-        BalanceTooLarge: the user would have more than anybody may.
+        InsufficientFunds: so much is not available; raised when the transaction ends.
+        BalanceTooLarge: the user would have more than anybody may; raised when the transaction ends.
     """
     user, issuance = Account(find(tx, user_id).id), Account(ISSUANCE)
     source, target = (issuance, user) if body.amount > 0 else (user, issuance)

@@ -9,25 +9,16 @@ from collections import defaultdict
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.exc import DBAPIError
 
-from coordinator.core.columns import table_of
-from coordinator.core.database import insert_new, last_step
+from coordinator.core.database import last_step
 from coordinator.core.ids import new_id
 from coordinator.core.money import format_aitbc
 from coordinator.ledger.errors import BalanceTooLarge, InsufficientFunds
-from coordinator.ledger.models import MOST_ATOMS, SYSTEM, LedgerAccount, LedgerEntry
+from coordinator.ledger.models import SYSTEM
+from coordinator.ledger.writing import Entry, Refusal, accounts, refusal_of, write_entries
 
-accounts = table_of(LedgerAccount)
-entries = table_of(LedgerEntry)
-
-_INSERT = insert(entries)
-_SUM = accounts.c.available_atoms + bindparam("more_available", type_=BigInteger)
-_CHANGE = (
-    update(accounts)
-    .where(accounts.c.owner_id == bindparam("owner"), _SUM.between(bindparam("least", type_=BigInteger), MOST_ATOMS))
-    .values(available_atoms=_SUM, held_atoms=accounts.c.held_atoms + bindparam("more_held", type_=BigInteger))
-)
 _AVAILABLE = select(accounts.c.available_atoms).where(accounts.c.owner_id == bindparam("owner"))
 
 
@@ -51,8 +42,15 @@ class Kind(StrEnum):
     REVERSAL = "reversal"
 
 
+class Wallet(NamedTuple):
+    """The user of a wallet in canonical form, who is there by the time the entries are written."""
+
+    address: str
+
+
 class Account(NamedTuple):
-    owner_id: str
+    # A user's id or one of the system's names.
+    owner: str | Wallet
     part: Part = Part.AVAILABLE
 
 
@@ -72,7 +70,7 @@ def post(
     """Makes one transaction of the ledger, all of it or nothing.
 
     The key names the effect: the database refuses to post it again. Whether the accounts cover it shows when the
-    transaction of the database ends, which then fails with `InsufficientFunds`.
+    transaction of the database ends, which then fails with `InsufficientFunds`, or with `BalanceTooLarge`.
     """
     book = last_step(tx, _Book)
     common = {"key": key, "job_id": job_id, "payment_id": payment_id, "created_us": now_us}
@@ -84,9 +82,7 @@ def post(
 def write_postings(tx: Connection) -> None:
     """Writes what was posted until now, for a use case that goes on to read balances.
 
-    Raises:
-        InsufficientFunds: an account does not cover it.
-        BalanceTooLarge: an account would hold more than any may.
+    Where accounts do not cover it, the transaction fails by its next statement at the latest.
     """
     last_step(tx, _Book).finish(tx)
 
@@ -95,36 +91,31 @@ class _Book:
     """What a transaction of the database has posted."""
 
     def __init__(self) -> None:
-        self._entries: list[dict[str, Any]] = []
-        # By owner and account.
-        self._changes: defaultdict[str, dict[Part, int]] = defaultdict(lambda: dict.fromkeys(Part, 0))
+        self._entries: list[Entry] = []
+        # What each owner will have more available, of all that was posted.
+        self._available: defaultdict[str, int] = defaultdict(int)
 
     def enter(self, account: Account, amount_atoms: int, **entry: Any) -> None:
-        owner_id, part = account
-        named = {"id": new_id(), "owner_id": owner_id, "account": part, "amount_atoms": amount_atoms}
+        owner, part = account
+        owner_id, wallet = (None, owner.address) if isinstance(owner, Wallet) else (owner, None)
+        named = {"id": new_id(), "owner_id": owner_id, "wallet": wallet, "account": part, "amount_atoms": amount_atoms}
         self._entries.append(named | entry)
-        self._changes[owner_id][part] += amount_atoms
+        if owner_id is not None and part is Part.AVAILABLE:
+            self._available[owner_id] += amount_atoms
 
     def finish(self, tx: Connection) -> None:
-        if not self._entries:
-            return
-        tx.execute(_INSERT, self._entries)
-        for owner_id, change in sorted(self._changes.items()):
-            _change(tx, owner_id, change[Part.AVAILABLE], change[Part.HELD])
-        self._entries.clear()
-        self._changes.clear()
+        written, self._entries = self._entries, []
+        if written:
+            write_entries(tx, written)
 
-
-def _change(tx: Connection, owner_id: str, available_atoms: int, held_atoms: int) -> None:
-    least = -MOST_ATOMS if owner_id in SYSTEM else 0
-    change = {"owner": owner_id, "more_available": available_atoms, "more_held": held_atoms, "least": least}
-    if tx.execute(_CHANGE, change).rowcount:
-        return
-    # By now it may be another one, so it says nothing of the reason.
-    balance = tx.scalar(_AVAILABLE, {"owner": owner_id})
-    if available_atoms < 0 and owner_id not in SYSTEM:
-        raise InsufficientFunds(available=format_aitbc(balance or 0))
-    if balance is not None:
-        raise BalanceTooLarge
-    insert_new(tx, accounts, {"owner_id": owner_id, "available_atoms": 0, "held_atoms": 0})
-    tx.execute(_CHANGE, change)
+    def explain(self, tx: Connection, error: DBAPIError) -> None:
+        """Raises what it means for the caller that the database has refused a posting."""
+        refusal = refusal_of(error)
+        if refusal is Refusal.TOO_MUCH:
+            raise BalanceTooLarge from error
+        if refusal is Refusal.TOO_LITTLE:
+            spent = {owner: atoms for owner, atoms in self._available.items() if atoms < 0 and owner not in SYSTEM}
+            # By now they may be others, so they say nothing of the reason.
+            balances = {owner: tx.scalar(_AVAILABLE, {"owner": owner}) or 0 for owner in spent}
+            for owner in sorted(spent, key=lambda owner: balances[owner] + spent[owner])[:1]:
+                raise InsufficientFunds(available=format_aitbc(balances[owner])) from error

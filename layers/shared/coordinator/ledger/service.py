@@ -11,8 +11,8 @@ from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.ledger.errors import NoSuchUser
 from coordinator.ledger.models import AVAILABLE
-from coordinator.ledger.postings import accounts, entries
 from coordinator.ledger.schemas import BalanceRead, TransactionRead
+from coordinator.ledger.writing import accounts, entries
 from coordinator.users.service import users
 
 # A user who was never paid has no accounts.

@@ -2,16 +2,25 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 
 from coordinator.core import clock
 from coordinator.core.columns import table_of
 from coordinator.core.database import insert_new
 from coordinator.core.ids import new_id
+from coordinator.core.prepared import Prepared
 from coordinator.users.models import User
 from coordinator.users.schemas import UserRead
 
 users = table_of(User)
+_MAKE = """
+INSERT INTO users (id, wallet, created_us)
+SELECT :id, CAST(:wallet AS text), {now} WHERE NOT EXISTS (SELECT 1 FROM users WHERE wallet = CAST(:wallet AS text))
+ON CONFLICT DO NOTHING
+"""
+_ENSURE = Prepared(
+    text(_MAKE.format(now=clock.NOW_US_SQL["postgresql"])), sqlite=text(_MAKE.format(now=clock.NOW_US_SQL["sqlite"]))
+)
 
 
 class Ensured(NamedTuple):
@@ -34,6 +43,11 @@ def ensure(tx: Connection, wallet: str) -> Ensured:
     insert_new(tx, users, {"id": user_id, "wallet": wallet, "created_us": clock.now_us(tx), "last_login_us": None})
     found = str(_find(tx, wallet))
     return Ensured(found, created=found == user_id)
+
+
+def ensure_user_later(tx: Connection, wallet: str) -> None:
+    """Has the user of a wallet in canonical form there by the next statement of the transaction, without asking who."""
+    _ENSURE.later(tx, {"id": new_id(), "wallet": wallet})
 
 
 def read_user(tx: Connection, user_id: str) -> UserRead:
