@@ -24,7 +24,7 @@ def run(size: Size, databases: Databases) -> tuple[dict[str, Any], list[str]]:
     for kind in databases.kinds:
         with databases.fresh(kind) as url, emulator(url) as served:
             say(f"cycles, {kind}: warming up")
-            load.full_cycles(served.port, served.keys, size.jobs // _WARM_UP_SHARE, size.clients, size.miners)
+            load.full_cycles(served.port, _market(served.keys, size), size.jobs // _WARM_UP_SHARE)
             rounds = []
             for number in range(size.rounds):
                 say(f"cycles, {kind}: round {number + 1} of {size.rounds}, {size.jobs} jobs")
@@ -36,9 +36,13 @@ def run(size: Size, databases: Databases) -> tuple[dict[str, Any], list[str]]:
     return figures, failures
 
 
+def _market(keys: dict[str, str], size: Size) -> load.Market:
+    return load.market(keys, size.clients or 0, size.miners or 0)
+
+
 def _round(port: int, keys: dict[str, str], url: str, size: Size) -> dict[str, load.Outcome]:
     # Close together, so that both meet the machine in the same mood.
-    over_http = load.full_cycles(port, keys, size.jobs, size.clients, size.miners)
+    over_http = load.full_cycles(port, _market(keys, size), size.jobs)
     direct = load.without_http(url, size.jobs, _PROCESSES)
     return {"http": over_http, "direct": direct, "in_turn": load.in_turn(port, keys, max(50, size.jobs // 10))}
 

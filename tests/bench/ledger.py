@@ -1,4 +1,4 @@
-"""Cycles of jobs that pay beside free ones; reads and the check of a ledger of a million entries."""
+"""Cycles of jobs that pay beside free ones, over HTTP and without; a ledger of a million entries, read and checked."""
 
 import resource
 import statistics
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.bench import filling
+from tests.bench import filling, paid
 from tests.bench.databases import Databases
 from tests.bench.emulator import variables
 from tests.bench.load import JOB, RESULT
@@ -19,10 +19,13 @@ FULL = Size(jobs=1_000_000, rounds=5, clients=4)
 TINY = Size(jobs=1_000, rounds=1, clients=2)
 
 _CYCLES_SHARE = 1_000
+# Over HTTP there are more clients and as many miners, so that the machine has enough to do.
+_HTTP_CLIENTS = 2
 _WARM_UP = 20
 _READS = 200
 _WANTED_PERCENT = 75
-_FREE, _OWN, _SHARED = "free", "each process with a payer and a payee of its own", "one payer and one payee for all"
+_FREE, _SHARED = paid.FREE, paid.ONE
+_OWN = "each process with a payer and a payee of its own"
 _ATOMS = 10**8
 
 
@@ -35,29 +38,46 @@ def run(size: Size, databases: Databases) -> tuple[dict[str, Any], list[str]]:
     failures = []
     for kind in databases.kinds:
         with databases.fresh(kind) as url:
-            rates = _cycles(kind, url, max(20, size.jobs // _CYCLES_SHARE), size.rounds, size.clients)
+            jobs = max(20, size.jobs // _CYCLES_SHARE)
+            direct = _cycles(kind, url, jobs, size.rounds, size.clients)
             broken = alone(_broken_laws, variables=variables(url))
+        each = size.clients * _HTTP_CLIENTS
+        over_http, errors = paid.rates(kind, databases, jobs=jobs, rounds=size.rounds, each=each)
         with databases.fresh(kind) as url:
             say(f"ledger, {kind}: filling up to {size.jobs:,} entries")
             alone(_fill, size.jobs, variables=variables(url))
             large = alone(_measure, variables=variables(url))
+        rates = {"http": _medians(over_http), "direct": _medians(direct)}
         figures[kind] = {"cycles_per_second": rates, **large}
+        failures += [f"{kind}: {errors} calls over HTTP went wrong"] if errors else []
         failures += [f"{kind}: it does not hold that {law}" for law in (*broken, *large["broken"])]
         _show(kind, size, figures[kind])
     return figures, failures
 
 
-def _cycles(kind: str, url: str, jobs: int, rounds: int, processes: int) -> dict[str, float]:
-    """Medians of rounds, each with all cases close together, so that they meet the machine in the same mood."""
+def _medians(rates: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Of each case the rate, and its part of the free ones in the same round."""
+    return {
+        case: {
+            "rate": statistics.median(each),
+            "of_free": statistics.median(rate / free for rate, free in zip(each, rates[_FREE], strict=True)),
+        }
+        for case, each in rates.items()
+    }
+
+
+def _cycles(kind: str, url: str, jobs: int, rounds: int, processes: int) -> dict[str, list[float]]:
+    """Of each round, in which all cases are close together, so that they meet the machine in the same mood."""
     measured: dict[str, list[float]] = {_FREE: [], _OWN: [], _SHARED: []}
     for number in range(rounds):
         say(f"ledger, {kind}: round {number + 1} of {rounds}")
-        for case, rates in measured.items():
+        # Forth and back, as the tables grow meanwhile.
+        for case, rates in list(measured.items())[:: -1 if number % 2 else 1]:
             share = jobs // processes
             spans = together(*[(_run, (case, share, each)) for each in range(processes)], variables=variables(url))
             seconds = max(ended for _, ended in spans) - min(began for began, _ in spans)
             rates.append(share * processes / seconds)
-    return {case: statistics.median(rates) for case, rates in measured.items()}
+    return measured
 
 
 def _run(meet: Meet, case: str, jobs: int, number: int) -> tuple[float, float]:
@@ -172,13 +192,19 @@ def _read_ms(read: Callable[[], Any]) -> float:
 
 
 def _show(kind: str, size: Size, figures: dict[str, Any]) -> None:
-    rates = figures["cycles_per_second"]
-    show(
-        f"ledger, {kind}: full cycles without HTTP, {size.clients} processes, median of {size.rounds} rounds",
-        ("jobs", "cycles/s", "of free ones"),
-        [(case, f"{rate:.0f}", f"{100 * rate / rates[_FREE]:.0f} %") for case, rate in rates.items()],
-        note=f"{_WANTED_PERCENT} % or more are wanted.",
-    )
+    assert size.clients
+    each = size.clients * _HTTP_CLIENTS
+    ways = {"http": f"over HTTP, {each} clients, {each} miners", "direct": f"without HTTP, {size.clients} processes"}
+    for way, title in ways.items():
+        show(
+            f"ledger, {kind}: full cycles {title}, medians of {size.rounds} rounds",
+            ("jobs", "cycles/s", "of free ones"),
+            [
+                (case, f"{each['rate']:.0f}", f"{100 * each['of_free']:.0f} %")
+                for case, each in figures["cycles_per_second"][way].items()
+            ],
+            note=f"{_WANTED_PERCENT} % or more are wanted.",
+        )
     show(
         f"ledger, {kind}: {size.jobs:,} entries of one user",
         ("what", "figure"),

@@ -1,6 +1,5 @@
 """The loads: clients and miners over HTTP, and the same use cases without HTTP."""
 
-import os
 import resource
 import threading
 import time
@@ -45,11 +44,24 @@ class _Part:
     cpu_seconds: float = 0.0
 
 
-def full_cycles(port: int, keys: dict[str, str], jobs: int, clients: int, miners: int) -> Outcome:
+@dataclass(frozen=True)
+class Market:
+    """The key of each client, key and address of each miner; what clients offer and miners ask."""
+
+    clients: list[str]
+    miners: list[tuple[str, str]]
+    max_price: str = "0"
+    price: str = "0"
+
+
+def market(keys: dict[str, str], clients: int, miners: int) -> Market:
+    """So many clients of one key and miners of another one, who work for nothing."""
+    return Market([keys["client"]] * clients, [(keys["miner"], f"bench-{number}") for number in range(miners)])
+
+
+def full_cycles(port: int, who: Market, jobs: int) -> Outcome:
     """Clients submit, miners lease and answer, all as fast as they can, until all jobs are done."""
-    parts = together(
-        (_run_clients, (port, keys["client"], jobs, clients)), (_run_miners, (port, keys["miner"], jobs, miners))
-    )
+    parts = together((_run_clients, (port, who, jobs)), (_run_miners, (port, who, jobs)))
     outcome = Outcome(seconds=max(p.ended for p in parts) - min(p.began for p in parts))
     leased: Counter[str] = Counter()
     for part in parts:
@@ -98,26 +110,28 @@ def without_http(database_url: str, jobs: int, processes: int) -> Outcome:
     return Outcome(seconds=seconds, cycles=share * processes)
 
 
-def _run_clients(meet: Meet, port: int, key: str, jobs: int, clients: int) -> _Part:
+def _run_clients(meet: Meet, port: int, who: Market, jobs: int) -> _Part:
+    job = JOB if who.max_price == "0" else JOB | {"max_price": who.max_price}
+    clients = len(who.clients)
     meet()
     part = _Part(began=time.time())
 
-    def submit(count: int) -> None:
-        connection = Connection(port, {"X-Api-Key": key})
-        for _ in range(count):
-            status, answer = connection.call("submit", "POST", "/v1/client/jobs", JOB)
+    def submit(number: int) -> None:
+        connection = Connection(port, {"X-Api-Key": who.clients[number]})
+        for _ in range(jobs // clients + (1 if number < jobs % clients else 0)):
+            status, answer = connection.call("submit", "POST", "/v1/client/jobs", job)
             if status != 201:
                 part.errors[f"submit {status} {answer}"] += 1
         _merge(part, connection)
 
-    _in_threads(submit, [jobs // clients + (1 if number < jobs % clients else 0) for number in range(clients)])
+    _in_threads(submit, list(range(clients)))
     return _finished(part)
 
 
-def _run_miners(meet: Meet, port: int, key: str, jobs: int, miners: int) -> _Part:
+def _run_miners(meet: Meet, port: int, who: Market, jobs: int) -> _Part:
     done = threading.Semaphore(0)
     stop = threading.Event()
-    connections = [_registered(port, key, f"bench-{os.getpid()}-{number}") for number in range(miners)]
+    connections = [_registered(port, key, address, who.price) for key, address in who.miners]
     meet()
     part = _Part(began=time.time())
 
@@ -179,9 +193,9 @@ def _run_use_cases(meet: Meet, jobs: int, number: int) -> _Part:
     return _finished(part)
 
 
-def _registered(port: int, key: str, address: str) -> Connection:
+def _registered(port: int, key: str, address: str, price: str = "0") -> Connection:
     registering = Connection(port, {"X-Api-Key": key})
-    body = {"address": address, "capabilities": ["llm_inference"]}
+    body = {"address": address, "capabilities": ["llm_inference"], "price": price}
     _, miner = registering.call("register", "POST", "/v1/miner/register", body)
     return Connection(port, {"X-Api-Key": key, "X-Miner-Id": miner["id"]})
 
