@@ -87,7 +87,7 @@ class Api:
         return Answer(answer["statusCode"], answer["headers"], answer["body"])
 
     def _function_of(self, path: str) -> str:
-        for name in ("client", "miner", "users", "admin", "receipts"):
+        for name in ("client", "miner", "users", "admin", "receipts", "exchange"):
             if path.removeprefix("/api").startswith(f"/v1/{name}"):
                 return name
         return "public"

@@ -24,6 +24,8 @@ from coordinator.ledger.schemas import Adjustment, UserOperatorRead
 from coordinator.miners import operations as miners
 from coordinator.miners.errors import NoSuchMiner
 from coordinator.miners.schemas import MinerOperatorRead, MinerStatus
+from coordinator.payments import service as payments
+from coordinator.payments.schemas import PaymentRead, PaymentStatus
 from coordinator.receipts import service as receipts
 from coordinator.receipts.schemas import ReceiptRead
 from coordinator.users.keys import Role
@@ -44,6 +46,11 @@ class AllJobsQuery(PageQuery):
 
 class AllMinersQuery(PageQuery):
     status: MinerStatus | None = Field(default=None, description="Only miners of this status.")
+
+
+class AllPaymentsQuery(PageQuery):
+    status: PaymentStatus | None = Field(default=None, description="Only payments of this status.")
+    user_id: str | None = Field(default=None, description="Only payments of this user.")
 
 
 class AllReceiptsQuery(PageQuery):
@@ -163,6 +170,15 @@ async def adjust_user(user_id: UserId, body: Adjustment, admin: Caller, once: On
         return Reply(ledger.adjust(tx, admin.id, user_id, body))
 
     return once.write(reply)
+
+
+@router.get("/payments", response_description="A page of payments.")
+async def list_all_payments(query: Annotated[AllPaymentsQuery, Query()]) -> Page[PaymentRead]:
+    """List all users' payments, newest first.
+
+    Each as its user sees it. Filters add up. Give `next_cursor` as `cursor` for the next page.
+    """
+    return database().read(lambda tx: payments.page(tx, query, user_id=query.user_id, status=query.status))
 
 
 @router.get("/receipts", response_description="A page of receipts.")

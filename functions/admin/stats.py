@@ -7,6 +7,7 @@ from coordinator.jobs.schemas import JobStatistics
 from coordinator.jobs.statistics import statistics
 from coordinator.miners.operations import count as count_miners
 from coordinator.miners.schemas import MinerCounts
+from coordinator.payments.gauges import by_status as payments_by_status
 from coordinator.users.service import count as count_users
 
 
@@ -15,7 +16,7 @@ class StatsRead(JobStatistics):
 
     miners: MinerCounts
     users: int = Field(description="Users: wallets that have logged in or were paid.")
-    payments: int = Field(description="Payments; this release has none.")
+    payments: int = Field(description="Payments of any status.")
 
 
 def stats(tx: Connection) -> StatsRead:
@@ -23,6 +24,5 @@ def stats(tx: Connection) -> StatsRead:
         **statistics(tx).model_dump(),
         miners=count_miners(tx),
         users=count_users(tx),
-        # This release takes none.
-        payments=0,
+        payments=sum(payments_by_status(tx).values()),
     )

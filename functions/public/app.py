@@ -25,6 +25,7 @@ from coordinator.jobs.gauges import gauges
 from coordinator.ledger.check import latest
 from coordinator.metrics.counters import totals
 from coordinator.migrations import HEAD
+from coordinator.payments.gauges import payment_gauges
 from coordinator.receipts.gauges import log_gauges
 from coordinator.receipts.service import published_keys
 
@@ -95,7 +96,9 @@ async def get_metrics(request: Request) -> Response:
         headers = {"WWW-Authenticate": "Bearer"}
         return error_response(401, "UNAUTHORIZED", "Send the metrics token as a bearer token.", headers=headers)
     try:
-        shown = database().read(lambda tx: metrics.exposition(totals(tx), gauges(tx), latest(tx), log_gauges(tx)))
+        shown = database().read(
+            lambda tx: metrics.exposition(totals(tx), gauges(tx), latest(tx), log_gauges(tx), payment_gauges(tx))
+        )
     except DBAPIError as error:
         raise NotReady from error
     return PlainTextResponse(shown, headers={"Cache-Control": "no-store"}, media_type=metrics.CONTENT_TYPE)

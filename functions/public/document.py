@@ -6,6 +6,7 @@ from pathlib import Path
 
 import admin.app
 import client.app
+import exchange.app
 import miner.app
 import public.app
 import receipts.log
@@ -15,6 +16,7 @@ import users.ledger
 from coordinator.http.openapi import merged_document
 from public.illustrations import ILLUSTRATIONS
 from public.log_illustrations import LOG_ILLUSTRATIONS
+from public.payment_illustrations import PAYMENT_ILLUSTRATIONS
 
 DOCUMENT = Path(__file__).with_name("openapi.json")
 
@@ -26,13 +28,15 @@ def document_text() -> str:
         users.app.entrance,
         users.app.router,
         users.ledger.router,
+        exchange.app.public,
+        exchange.app.router,
         admin.app.router,
         receipts.verification.router,
         receipts.log.router,
         public.app.router,
         public.app.keys,
     )
-    illustrations = {**ILLUSTRATIONS, **LOG_ILLUSTRATIONS}
+    illustrations = {**ILLUSTRATIONS, **LOG_ILLUSTRATIONS, **PAYMENT_ILLUSTRATIONS}
     return json.dumps(merged_document(*routers, illustrations=illustrations), indent=1) + "\n"
 
 

@@ -404,7 +404,7 @@ ILLUSTRATIONS = {
                     "jobs": {"pending": 3, "running": 2, "completed": 1840, "failed": 12},
                     "miners": {"active": 4, "inactive": 1},
                     "users": 7,
-                    "payments": 0,
+                    "payments": 5,
                     "oldest_pending_seconds": 2.318,
                     "average_job_seconds": 1.675,
                 },

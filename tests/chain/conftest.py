@@ -5,6 +5,9 @@ import pytest
 
 from local.regtest.node import Node, install
 from tests.chain.regtest import Regtest
+from tests.integration.conftest import api, client, event_loop
+
+__all__ = ["api", "client", "event_loop"]
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,20 @@ class Regtest:
         key = HDKey.from_seed(secrets.token_bytes(32)).to_public()
         return str((p2tr if taproot else p2wpkh)(key).address(NETWORKS["regtest"]))
 
+    def fresh_account(self) -> str:
+        """The public key of an account that nobody has been paid to yet."""
+        root = HDKey.from_seed(secrets.token_bytes(32), version=NETWORKS["regtest"]["xprv"])
+        return str(root.derive("m/84h/1h/0h").to_public().to_base58())
+
+    def confirmed_sat(self, address: str, confirmations: int) -> int:
+        """What has come to an address with so many confirmations, by what the node says of each transaction."""
+        highest = self.height - confirmations + 1
+        confirmed = [
+            one for one in self.document(f"/address/{address}/txs/chain") if one["status"]["block_height"] <= highest
+        ]
+        outputs = [output for one in confirmed for output in one["vout"]]
+        return sum(output["value"] for output in outputs if output.get("scriptpubkey_address") == address)
+
     def pay(self, *payments: tuple[str, int]) -> Transaction:
         """Puts one transaction into the mempool that pays each address its satoshis."""
         outputs = [{"address": address, "amount_sat": amount_sat} for address, amount_sat in payments]

@@ -43,12 +43,13 @@ def api(database_url: str, monkeypatch: pytest.MonkeyPatch, event_loop: None) ->
     monkeypatch.setattr("coordinator.metrics.flushing.Flusher.request_ended", lambda _: None)
     import admin.app
     import client.app
+    import exchange.app
     import miner.app
     import public.app
     import receipts.app
     import users.app
 
-    modules = (client.app, miner.app, users.app, admin.app, receipts.app, public.app)
+    modules = (client.app, miner.app, users.app, admin.app, receipts.app, exchange.app, public.app)
     yield Api(handlers={module.__name__.split(".")[0]: module.handler for module in modules})
     forget_process_state()
 

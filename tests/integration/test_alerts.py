@@ -12,6 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from coordinator.core.database import database
 from coordinator.metrics.counters import counters
 from tests.api import Api
+from tests.exchange import Exchange, open_exchange
+from tests.integration.logins import logged_in
 
 OPERATE = Path(__file__).parents[2] / "docs/operate"
 # Words of PromQL that are neither metrics nor, as they stand before a bracket, functions.
@@ -45,12 +47,16 @@ def metrics_in(query: str) -> dict[str, set[str]]:
 
 
 @pytest.fixture
-def live(api: Api, client: Api, miner: Api) -> dict[str, set[str]]:
+def live(api: Api, client: Api, miner: Api, monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """Every metric that a running coordinator gives, with its labels."""
     from admin.ledger import handler as check_ledger
+    from exchange.payments import handler as check_payments
     from miner.heartbeats import handler as sweep
     from receipts.growth import handler as let_log_grow
 
+    exchange = Exchange(logged_in(api), open_exchange(monkeypatch))
+    exchange.create()
+    check_payments({}, None)
     client.submit()
     miner.register()
     miner.answer(miner.poll()[0])

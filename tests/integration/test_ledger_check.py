@@ -14,7 +14,7 @@ from tests.api import CLIENT, Api
 from tests.money import ALICE, BOB, broken_laws, give, give_users
 
 ROOT = Path(__file__).parents[2]
-SUMS, DEBTS, ACCOUNTS, HOLDS, RECEIPTS = LAWS
+SUMS, DEBTS, ACCOUNTS, HOLDS, RECEIPTS, PAYMENTS = LAWS
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ def test_a_ledger_in_use_is_sound(alice: str) -> None:
         ("UPDATE jobs SET max_price_atoms = 1 WHERE status = 'pending'", {HOLDS}),
         ("UPDATE jobs SET payer_id = NULL WHERE status = 'pending'", {HOLDS}),
         ("UPDATE receipts SET price_atoms = price_atoms + 1", {RECEIPTS}),
+        ("UPDATE ledger_entries SET owner_id = 'exchange' WHERE owner_id = 'issuance'", {ACCOUNTS, PAYMENTS}),
     ],
 )  # fmt: skip
 def test_what_breaks_a_law_is_found(alice: str, change: str, laws: set[str]) -> None:

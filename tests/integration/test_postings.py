@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from coordinator.core.database import Database
 from coordinator.ledger.errors import BalanceTooLarge, InsufficientFunds
-from coordinator.ledger.models import ISSUANCE, MOST_ATOMS
+from coordinator.ledger.models import EXCHANGE, ISSUANCE, MOST_ATOMS
 from coordinator.ledger.postings import Account, Kind, Move, Part, Wallet, post, write_postings
 from coordinator.users.service import ensure_user, ensure_user_later
 from tests.api import CLIENT, Api
@@ -42,7 +42,12 @@ def write(database: Database, *moves: Move, key: str | None = None) -> None:
 
 
 def balances(database: Database) -> dict[str, tuple[int, int]]:
-    return {owner: (available, held) for owner, available, held in rows(database, "SELECT * FROM ledger_accounts")}
+    return {
+        owner: (available, held)
+        for owner, available, held in rows(
+            database, "SELECT owner_id, available_atoms, held_atoms FROM ledger_accounts"
+        )
+    }
 
 
 def sums(database: Database) -> dict[str, tuple[int, int]]:
@@ -235,3 +240,31 @@ class TestOnPostgres:
             write(database, move(2, "alice", "bob"))
 
         assert rows(database, process) == before == [(before[0][0], 1)]
+
+
+def test_what_is_taken_back_may_be_owed_and_nothing_is_spent_until_it_is_paid(database: Database) -> None:
+    def take_back(amount: int) -> None:
+        write(database, Move(amount, Account("alice"), Account(EXCHANGE), Kind.REVERSAL))
+
+    def have(amount: int) -> None:
+        assert balances(database)["alice"][0] == amount
+
+    write(database, move(10, EXCHANGE, "alice"))
+    write(database, move(8, "alice", "bob"))
+    take_back(10)
+    have(-8)
+    for _ in range(2):
+        with pytest.raises(InsufficientFunds):
+            write(database, move(1, "alice", "bob"))
+    write(database, move(3, ISSUANCE, "alice"))
+    have(-5)
+    with pytest.raises(InsufficientFunds):
+        write(database, move(1, "alice", "bob"))
+    take_back(2)
+    have(-7)
+    write(database, move(9, ISSUANCE, "alice"))
+    write(database, move(2, "alice", "bob"))
+    have(0)
+    with pytest.raises(InsufficientFunds):
+        write(database, move(1, "alice", "bob"))
+    assert balances(database) == sums(database)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api
+from tests.exchange import Exchange, open_exchange, pass_time
 from tests.integration.logins import ALICE, BOB, KEYS, ME, logged_in, new_key
 
 # Each job belongs to "client", its lease to "miner", and a key to "user"; all others are strangers to them.
@@ -35,6 +36,7 @@ UNAUTHORIZED = (401, "UNAUTHORIZED")
 FORBIDDEN = (403, "FORBIDDEN")
 NO_JOB = (404, "JOB_NOT_FOUND")
 NO_MINER = (404, "MINER_NOT_FOUND")
+NO_PAYMENT = (404, "PAYMENT_NOT_FOUND")
 
 
 def anyone(verdict: Verdict) -> dict[str, Verdict]:
@@ -92,6 +94,7 @@ class Scene:
     key_id: str
     user_id: str
     receipt_id: str
+    payment_id: str
 
     @classmethod
     def of(cls, api: Api, number: int) -> "Scene":
@@ -112,7 +115,11 @@ class Scene:
         user = logged_in(api)
         user_id = user.get(ME).json["id"]
         key_id = new_key(user)["id"]
-        return cls(running, leases[running]["lease_token"], done, miner_ids, key_id, user_id, receipt["id"])
+        # Only so many may be open.
+        pass_time(3600)
+        payment_id = Exchange(user, chain=None).create()["payment_id"]
+        lease_token = leases[running]["lease_token"]
+        return cls(running, lease_token, done, miner_ids, key_id, user_id, receipt["id"], payment_id)
 
 
 @dataclass
@@ -134,7 +141,7 @@ class Call:
         method, path = self.operation.split()
         job_id = scene.done_job_id if self.done else scene.job_id
         ids = {"job_id": job_id, "miner_id": miner_id, "key_id": scene.key_id, "user_id": scene.user_id}
-        path = path.format(**ids, receipt_id=scene.receipt_id) + self.query
+        path = path.format(**ids, receipt_id=scene.receipt_id, payment_id=scene.payment_id) + self.query
         body = self.body(scene) if method == "POST" else None
         return calling(api, caller).call(method, path, body=body, headers={"x-miner-id": named})
 
@@ -161,6 +168,10 @@ def wallet(_scene: Scene) -> dict[str, Any]:
 
 def key(_scene: Scene) -> dict[str, Any]:
     return {"role": "client", "name": "another"}
+
+
+def some_aitbc(_scene: Scene) -> dict[str, Any]:
+    return {"aitbc_amount": "5"}
 
 
 def gift(_scene: Scene) -> dict[str, Any]:
@@ -209,6 +220,11 @@ CALLS = [
     Call("POST /v1/users/me/api-keys", users(201, 201), key),
     Call("GET /v1/users/me/api-keys", users(200, 200)),
     Call("DELETE /v1/users/me/api-keys/{key_id}", users(204, (404, "API_KEY_NOT_FOUND"))),
+    Call("GET /v1/exchange/rates", anyone(200)),
+    Call("POST /v1/exchange/create-payment", users(201, 201), some_aitbc),
+    Call("GET /v1/exchange/payment-status/{payment_id}", users(200, NO_PAYMENT)),
+    Call("GET /v1/exchange/payments", users(200, 200)),
+    Call("GET /v1/exchange/payments/{payment_id}/qr.svg", users(200, NO_PAYMENT)),
     Call("GET /v1/admin/stats", admins(200)),
     Call("GET /v1/admin/jobs", admins(200)),
     Call("POST /v1/admin/jobs/{job_id}/cancel", admins(200)),
@@ -220,13 +236,17 @@ CALLS = [
     Call("GET /v1/users/{user_id}/transactions", owner_or_admin(200)),
     Call("GET /v1/admin/users", admins(200)),
     Call("POST /v1/admin/users/{user_id}/adjust", admins(201), gift),
+    Call("GET /v1/admin/payments", admins(200)),
     Call("GET /v1/admin/receipts", admins(200)),
     Call("GET /v1/admin/audit", admins(200)),
 ]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
-def test_each_caller_may_do_what_its_role_and_its_things_allow(api: Api, call: Call) -> None:
+def test_each_caller_may_do_what_its_role_and_its_things_allow(
+    api: Api, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    open_exchange(monkeypatch)
     answers: dict[str, Answer] = {}
     scene = Scene.of(api, 0)
 

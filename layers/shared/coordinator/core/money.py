@@ -1,4 +1,7 @@
-"""AITBC amounts: integers of 10^-8 ("atoms") inside, decimal strings outside, never floats."""
+"""AITBC amounts: integers of 10^-8 ("atoms") inside, decimal strings outside, never floats.
+
+Bitcoin has as many places, so satoshis are read and written alike.
+"""
 
 import re
 

@@ -15,6 +15,7 @@ from coordinator.core.config import settings
 from coordinator.jobs.gauges import Gauges
 from coordinator.ledger.check import Checked
 from coordinator.metrics.counters import counters
+from coordinator.payments.gauges import PaymentGauges
 from coordinator.receipts.gauges import LogGauges
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -32,6 +33,7 @@ _SECOND_US = 1_000_000
 _REQUESTS, _LABELS = "api_requests_total", ("group", "method", "route", "status")
 _DURATION, _DURATION_LABELS = "api_request_duration_seconds", ("group", "route")
 _SCHEDULES = "schedule_runs_total"
+_CHAIN_FAILURES = "chain_failures_total"
 
 
 class Observed(NamedTuple):
@@ -70,7 +72,9 @@ def may_read(authorization: str | None) -> bool:
     return not token or hmac.compare_digest(given, f"Bearer {token}".encode())
 
 
-def exposition(totals: Counter[str], gauges: Gauges, ledger: Checked | None, log: LogGauges) -> str:
+def exposition(
+    totals: Counter[str], gauges: Gauges, ledger: Checked | None, log: LogGauges, payments: PaymentGauges
+) -> str:
     """All metrics in Prometheus's text format."""
     by_name: dict[str, list[tuple[list[str], int]]] = defaultdict(list)
     for key, value in sorted(totals.items()):
@@ -85,6 +89,8 @@ def exposition(totals: Counter[str], gauges: Gauges, ledger: Checked | None, log
             *_gauges(gauges),
             *(_ledger(ledger) if ledger else ()),
             *_log(log),
+            *_payments(payments),
+            *_one(_CHAIN_FAILURES, "counter", "Readings of the chain that failed.", totals[_CHAIN_FAILURES]),
         )
     )
 
@@ -103,6 +109,21 @@ def _log(log: LogGauges) -> Iterator[str]:
     if log.signed_at_seconds is not None:
         when = f"{log.signed_at_seconds:.3f}"
         yield from _one("receipt_log_checkpoint_timestamp_seconds", "gauge", "When the log was signed last.", when)
+
+
+def _payments(payments: PaymentGauges) -> Iterator[str]:
+    samples = [_sample("payments", {"status": status}, value) for status, value in payments.payments.items()]
+    yield from _family("payments", "gauge", "Payments by status.", samples)
+    yield from _one(
+        "payment_check_overdue_seconds",
+        "gauge",
+        "For how long a payment has been due to be looked up on the chain; 0 if none is.",
+        payments.overdue_seconds,
+    )
+    if payments.chain_height is not None:
+        yield from _one("chain_height", "gauge", "The highest block that was seen.", payments.chain_height)
+        when = f"{payments.chain_read_at_seconds:.3f}"
+        yield from _one("chain_read_timestamp_seconds", "gauge", "When the chain was read last.", when)
 
 
 def _gauges(gauges: Gauges) -> Iterator[str]:

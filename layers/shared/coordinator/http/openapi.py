@@ -37,7 +37,8 @@ _TAGS = {
     "miner": "Miners register, send heartbeats, lease jobs and post results. A key may run several miners. "
     "All calls of a miner that an operator has disabled are a 403.",
     "users": "Owners of wallets log in, make API keys for their programs, and see what they have and how it came.",
-    "admin": "Operators see everybody's jobs, miners, users and receipts, and step in. "
+    "exchange": "Users buy AITBC with bitcoin.",
+    "admin": "Operators see everybody's jobs, miners, users, payments and receipts, and step in. "
     "All that they change is in the audit.",
     "receipts": "Anyone may verify receipts, and that the log of all receipts only grows.",
     "public": "What anyone may ask.",

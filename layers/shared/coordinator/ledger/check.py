@@ -23,9 +23,14 @@ LAWS = {
     "every transaction sums to zero": """
         SELECT key FROM ledger_entries GROUP BY key HAVING sum(amount_atoms) <> 0
     """,
-    "no user's account is below zero": """
-        SELECT owner_id FROM ledger_accounts
-        WHERE owner_id NOT IN ('issuance', 'exchange') AND (available_atoms < 0 OR held_atoms < 0)
+    "no user's account is below zero, but by what the chain has taken back": """
+        SELECT owner_id FROM ledger_accounts AS a
+        WHERE owner_id NOT IN ('issuance', 'exchange') AND (
+            held_atoms < 0 OR (available_atoms < 0 AND available_atoms < (
+                SELECT coalesce(sum(amount_atoms), 0) FROM ledger_entries AS e
+                WHERE e.owner_id = a.owner_id AND account = 'available' AND kind = 'reversal'
+            ))
+        )
     """,
     "every account is the sum of its entries": """
         SELECT owner_id FROM (
@@ -53,6 +58,14 @@ LAWS = {
             SELECT job_id, -amount_atoms FROM ledger_entries WHERE kind = 'earning'
         ) AS compared
         GROUP BY job_id HAVING sum(paid) <> 0
+    """,
+    "the exchange has issued just what was credited for the outputs of payments": """
+        SELECT payment_id FROM (
+            SELECT payment_id, credited_atoms AS credited FROM payment_outputs WHERE credited_atoms <> 0
+            UNION ALL
+            SELECT payment_id, amount_atoms FROM ledger_entries WHERE owner_id = 'exchange'
+        ) AS compared
+        GROUP BY payment_id HAVING sum(credited) <> 0
     """,
 }
 

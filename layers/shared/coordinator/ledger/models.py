@@ -3,7 +3,7 @@ from sqlmodel import BigInteger, Field, SmallInteger, SQLModel
 
 from coordinator.core.columns import id_column, key_column, partial_index
 
-# Where money comes from and goes to; only they may be below zero.
+# Where money comes from and goes to.
 ISSUANCE, EXCHANGE = "issuance", "exchange"
 SYSTEM = (ISSUANCE, EXCHANGE)
 # No account holds more than this, so that sums of balances fit into 64 bits.
@@ -14,7 +14,7 @@ AVAILABLE = "account = 'available'"
 # The name of the check that refuses what a user does not have.
 NOBODY_OWES = "ledger_accounts_nobody_owes"
 
-_ONLY_THE_SYSTEM_OWES = f"owner_id IN {SYSTEM} OR (available_atoms >= 0 AND held_atoms >= 0)"
+_ONLY_THE_SYSTEM_OWES = f"owner_id IN {SYSTEM} OR (available_atoms >= -owed_atoms AND held_atoms >= 0)"
 
 
 class LedgerAccount(SQLModel, table=True):
@@ -27,6 +27,8 @@ class LedgerAccount(SQLModel, table=True):
     owner_id: str = Field(sa_column=id_column(primary_key=True))
     available_atoms: int = Field(sa_type=BigInteger)
     held_atoms: int = Field(sa_type=BigInteger)
+    # How far available is below zero, since the chain took back what was spent already: it only gets less otherwise.
+    owed_atoms: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class LedgerEntry(SQLModel, table=True):

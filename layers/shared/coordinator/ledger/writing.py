@@ -37,10 +37,11 @@ def write_entries(tx: Connection, given: Sequence[Entry]) -> None:
     if tx.dialect.name == "postgresql":
         _WRITE_POSTGRES.later(tx, {"entries": json.dumps(given)})
         return
-    changes: defaultdict[str, dict[str, int]] = defaultdict(lambda: {"available": 0, "held": 0})
+    changes: defaultdict[str, dict[str, int]] = defaultdict(lambda: {"available": 0, "held": 0, "taken_back": False})
     for entry in given:
         owner_id = _ADD_SQLITE.first(tx, entry).owner_id
         changes[owner_id][entry["account"]] += entry["amount_atoms"]
+        changes[owner_id]["taken_back"] |= entry["kind"] == "reversal" and entry["amount_atoms"] < 0
     for owner_id, change in sorted(changes.items()):
         _CHANGE_SQLITE.later(tx, {"owner_id": owner_id, **change})
 
@@ -68,10 +69,17 @@ def _within(atoms: str) -> str:
     return f"CASE WHEN {atoms} BETWEEN {-MOST_ATOMS} AND {MOST_ATOMS} THEN {atoms} END"
 
 
+def _owed(atoms: str) -> str:
+    """What is owed by whoever has so much: only what the chain takes back makes it more."""
+    debt = f"CASE WHEN {atoms} < 0 THEN -({atoms}) ELSE 0 END"
+    return f"CASE WHEN c.taken_back OR {debt} < a.owed_atoms THEN {debt} ELSE a.owed_atoms END"
+
+
 def _owner(owner_id: str, wallet: str) -> str:
     return f"COALESCE({owner_id}, (SELECT users.id FROM users WHERE users.wallet = {wallet}))"  # noqa: S608  (constants)
 
 
+_AVAILABLE = "a.available_atoms + c.available"
 # What is to be inserted must pass the table's checks even where there is a row to be changed instead; so there it is
 # nothing. A row is never removed, and one that another transaction is just making is waited for and then changed.
 _ADD_TO_BALANCES = f"""
@@ -83,8 +91,8 @@ FROM (
 ) AS change
 WHERE true
 ORDER BY owner_id
-ON CONFLICT (owner_id) DO UPDATE SET (available_atoms, held_atoms) = (
-    SELECT {_within("a.available_atoms + c.available")}, a.held_atoms + c.held
+ON CONFLICT (owner_id) DO UPDATE SET (available_atoms, held_atoms, owed_atoms) = (
+    SELECT {_within(_AVAILABLE)}, a.held_atoms + c.held, {_owed(_AVAILABLE)}
     FROM {{changes}} AS c WHERE c.owner_id = excluded.owner_id
 )
 """  # noqa: S608  (constants)
@@ -98,11 +106,12 @@ WITH added AS (
         key text, place smallint, id text, owner_id text COLLATE "C", wallet text, account text, kind text,
         amount_atoms bigint, job_id text, payment_id text, created_us bigint
     )
-    RETURNING owner_id, account, amount_atoms
+    RETURNING owner_id, account, kind, amount_atoms
 ), changes AS (
     SELECT owner_id,
         CAST(COALESCE(sum(amount_atoms) FILTER (WHERE account = 'available'), 0) AS bigint) AS available,
-        CAST(COALESCE(sum(amount_atoms) FILTER (WHERE account = 'held'), 0) AS bigint) AS held
+        CAST(COALESCE(sum(amount_atoms) FILTER (WHERE account = 'held'), 0) AS bigint) AS held,
+        bool_or(kind = 'reversal' AND amount_atoms < 0) AS taken_back
     FROM added GROUP BY owner_id
 )
 {_ADD_TO_BALANCES.format(changes="changes")}
@@ -116,5 +125,9 @@ RETURNING owner_id
 """)  # noqa: S608  (constants)
 )
 _CHANGE_SQLITE = Prepared(
-    text(_ADD_TO_BALANCES.format(changes="(SELECT :owner_id AS owner_id, :available AS available, :held AS held)"))
+    text(
+        _ADD_TO_BALANCES.format(
+            changes="(SELECT :owner_id AS owner_id, :available AS available, :held AS held, :taken_back AS taken_back)"
+        )
+    )
 )

@@ -9,6 +9,7 @@ import coordinator.jobs.models
 import coordinator.ledger.models
 import coordinator.metrics.models
 import coordinator.miners.models
+import coordinator.payments.models
 import coordinator.receipts.models
 import coordinator.users.models  # noqa: F401  (imported for the tables that they declare)
 

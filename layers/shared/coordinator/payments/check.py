@@ -1,0 +1,224 @@
+"""Brings payments to what the chain says: all that are due by a schedule, one when its user asks.
+
+Payments are taken a few at a time, and are due again later if nobody has come back with a reading by then. So several
+schedules may run at once, and one may end at any moment.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, and_, bindparam, or_, select, text, update
+
+from coordinator.core import clock
+from coordinator.core.columns import table_of
+from coordinator.core.config import settings
+from coordinator.core.database import database, insert_new
+from coordinator.core.log import logger
+from coordinator.metrics.counters import counters
+from coordinator.payments.chain import ChainUnavailable, Output, chain
+from coordinator.payments.crediting import new_output, note_tip, take_down
+from coordinator.payments.errors import ExchangeUnavailable
+from coordinator.payments.models import UNPAID, WATCHED, SharedAddress
+from coordinator.payments.readings import Reader, Reading
+from coordinator.payments.schemas import PaymentStatus
+from coordinator.payments.service import find_row, outputs, payments
+
+REFRESHED_SECONDS = 10
+_BATCH = 20
+_LONGEST_RUN_SECONDS = 40.0
+# Longer than a batch can take.
+_TAKEN_US = 180 * clock.SECOND_US
+_AGAIN_US = 30 * clock.SECOND_US
+# For an address that can't be read, so that the others are.
+_LATER_US = 300 * clock.SECOND_US
+
+_shared = table_of(SharedAddress)
+_DUE = (
+    select(payments.c.id)
+    .where(text(WATCHED), payments.c.check_us <= bindparam("now_us"))
+    .order_by(payments.c.check_us)
+    .limit(_BATCH)
+    .with_for_update(skip_locked=True)
+)
+_TAKE_DUE = (
+    update(payments)
+    .where(payments.c.id.in_(_DUE.scalar_subquery()))
+    .values(check_us=bindparam("until_us"))
+    .returning(payments)
+)
+_EXPIRE = (
+    update(payments)
+    .where(text(UNPAID), payments.c.expires_us <= bindparam("now_us"))
+    .values(status=PaymentStatus.EXPIRED)
+)
+
+
+class Checked(NamedTuple):
+    payments: int
+    # Whether the chain, or what it says of one address, could not be read.
+    failed: bool
+
+
+class _Unreadable(Exception):
+    """The chain can't be read, perhaps only what it says of one payment."""
+
+    def __init__(self, blamed: str | None) -> None:
+        super().__init__()
+        self.blamed = blamed
+
+
+class _Due(NamedTuple):
+    payment: Row[Any]
+    # Where the chain had what was credited.
+    heights: list[int]
+    since_height: int
+
+
+def check_due() -> Checked:
+    """Reads the chain for all payments that are due, as far as time allows."""
+    end = time.monotonic() + _LONGEST_RUN_SECONDS
+    database().write(lambda tx: tx.execute(_EXPIRE, {"now_us": clock.now_us(tx)}))
+    done = 0
+    while time.monotonic() < end:
+        due = database().write(_take_due)
+        if not due:
+            break
+        try:
+            _check(due)
+        except _Unreadable as error:
+            _postpone(due, error.blamed)
+            return Checked(done, failed=True)
+        done += len(due)
+    return Checked(done, failed=False)
+
+
+def refresh(user_id: str, payment_id: str) -> None:
+    """Reads the chain for one payment, unless somebody has done so in the last ten seconds, or it can't be read.
+
+    Raises:
+        PaymentNotFound: the user has no such payment.
+    """
+    due = database().write(lambda tx: _take_one(tx, user_id, payment_id))
+    if due is not None:
+        with suppress(_Unreadable):
+            _check([due])
+
+
+def prepare_shared_address(address: str) -> None:
+    """Notes what an address that payments share has got already, so that nobody is credited for it.
+
+    Raises:
+        ExchangeUnavailable: it can't be read, so nobody may be asked to pay to it yet.
+    """
+    if database().read(lambda tx: _since_height(tx, address)) is not None:
+        return
+    try:
+        reader = Reader(chain())
+        reading = reader.read(address, 0, [])
+        reader.finish()
+    except ChainUnavailable as error:
+        _note_failure(error)
+        raise ExchangeUnavailable from error
+    database().write(lambda tx: _note_strangers(tx, address, reading))
+
+
+def _take_due(tx: Connection) -> list[_Due]:
+    now_us = clock.now_us(tx)
+    rows = tx.execute(_TAKE_DUE, {"now_us": now_us, "until_us": now_us + _TAKEN_US}).all()
+    return [_due(tx, row) for row in rows]
+
+
+def _take_one(tx: Connection, user_id: str, payment_id: str) -> _Due | None:
+    payment = find_row(tx, user_id, payment_id)
+    now_us = clock.now_us(tx)
+    long_ago = or_(
+        payments.c.refreshed_us.is_(None), payments.c.refreshed_us <= now_us - REFRESHED_SECONDS * clock.SECOND_US
+    )
+    # A shared address is not read once the amount may be another payment's.
+    readable = or_(payments.c.address_index.is_not(None), payments.c.exact_sat.is_not(None))
+    taken = update(payments).where(and_(payments.c.id == payment.id, long_ago, readable)).values(refreshed_us=now_us)
+    row = tx.execute(taken.returning(payments)).first()
+    return None if row is None else _due(tx, row)
+
+
+def _due(tx: Connection, payment: Row[Any]) -> _Due:
+    credited = select(outputs.c.block_height).where(
+        outputs.c.payment_id == payment.id, outputs.c.credited_atoms > 0, outputs.c.block_height.is_not(None)
+    )
+    since_height = 0 if payment.address_index is not None else _since_height(tx, payment.address) or 0
+    return _Due(payment, list(tx.scalars(credited.distinct())), since_height)
+
+
+def _check(due: Sequence[_Due]) -> None:
+    """Reads the chain for some payments, all as of one moment, and takes down what it says."""
+    began_us = database().read(clock.now_us)
+    readings: list[Reading] = []
+    blamed = None
+    try:
+        reader = Reader(chain())
+        for one in due:
+            blamed = one.payment.id
+            readings.append(reader.read(one.payment.address, one.since_height, one.heights))
+        blamed = None
+        reader.finish()
+    except ChainUnavailable as error:
+        _note_failure(error)
+        raise _Unreadable(blamed) from error
+    database().write(lambda tx: note_tip(tx, reader.tip.height))
+    for one, reading in zip(due, readings, strict=True):
+        _take_down(one, reading, began_us)
+
+
+def _postpone(due: Sequence[_Due], blamed: str | None) -> None:
+    def work(tx: Connection) -> None:
+        now_us = clock.now_us(tx)
+        for one in due:
+            pause_us = _LATER_US if one.payment.id == blamed else _AGAIN_US
+            watched = payments.c.id == one.payment.id, text(WATCHED)
+            tx.execute(update(payments).where(*watched).values(check_us=now_us + pause_us))
+
+    database().write(work)
+
+
+def _note_failure(error: ChainUnavailable) -> None:
+    logger.warning("the chain can't be read: %s", error)
+    counters().add({"chain_failures_total": 1})
+
+
+def _take_down(one: _Due, reading: Reading, began_us: int) -> None:
+    payment = one.payment
+    try:
+        taken = database().write(lambda tx: take_down(tx, payment, reading, began_us))
+        if taken and payment.address_index is None:
+            database().write(lambda tx: _note_strangers(tx, payment.address, reading))
+    except Exception:  # noqa: BLE001  (whatever is wrong with one payment, the others are not to wait for it)
+        logger.exception("a payment can't be credited", extra={"payment_id": payment.id})
+
+
+def _note_strangers(tx: Connection, address: str, reading: Reading) -> None:
+    """Keeps what has come to a shared address for no payment, so that it is never taken for a later one's."""
+    amounts = {output.amount_sat for output in reading.outputs}
+    waited_for = select(payments.c.exact_sat).where(payments.c.address == address, payments.c.exact_sat.in_(amounts))
+    awaited = set(tx.scalars(waited_for))
+    # What so many blocks are on top of stays as it is, so it need not be read again.
+    since_height = max(0, reading.tip.height - settings().bitcoin_reorg_depth)
+    for output in reading.outputs:
+        known = tx.execute(select(outputs.c.txid).where(*_place(output))).first()
+        if known is None and output.amount_sat not in awaited:
+            insert_new(tx, outputs, new_output(output, payment_id=None, late=False))
+        elif known is None and output.block_height is not None:
+            # A payment's that has yet to read it.
+            since_height = min(since_height, output.block_height)
+    higher = _shared.c.address == address, _shared.c.since_height < since_height
+    if not tx.execute(update(_shared).where(*higher).values(since_height=since_height)).rowcount:
+        insert_new(tx, _shared, {"address": address, "since_height": since_height})
+
+
+def _place(output: Output) -> tuple[Any, Any]:
+    return outputs.c.txid == output.txid, outputs.c.vout == output.vout
+
+
+def _since_height(tx: Connection, address: str) -> int | None:
+    return tx.scalar(select(_shared.c.since_height).where(_shared.c.address == address))
