@@ -130,7 +130,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         bitcoin_reorg_depth=_whole(
             environment, "BITCOIN_REORG_DEPTH", max(6, confirmations), confirmations, _MAX_BLOCKS
         ),
-        payment_ttl_seconds=_whole(environment, "PAYMENT_TTL_SECONDS", _HOUR, 60, 7 * _DAY),
+        payment_ttl_seconds=_whole(environment, "PAYMENT_TTL_SECONDS", _HOUR, 1, 7 * _DAY),
         payment_watch_seconds=_whole(environment, "PAYMENT_WATCH_SECONDS", _DAY, 0, 90 * _DAY),
         btc_to_aitbc_rate=_whole(environment, "BTC_TO_AITBC_RATE", 100_000, 1, _MAX_EXCHANGE_RATE),
         receipt_kms_key_id=environment.get("RECEIPT_KMS_KEY_ID", "").strip(),
