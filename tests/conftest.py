@@ -8,11 +8,43 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.databases import PostgresCluster, migrated_sqlite, postgres_binaries, running_postgres
+from tests.databases import (
+    PgBouncer,
+    PostgresCluster,
+    migrated_sqlite,
+    pgbouncer_program,
+    postgres_binaries,
+    running_pgbouncer,
+    running_postgres,
+)
 
 # A machine that is busy is no bug.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
+
+# What could be otherwise behind a pooler: statements, transactions, locks, races. Of the rest one look is enough.
+_BEHIND_PGBOUNCER = frozenset(
+    f"test_{name}"
+    for name in (
+        *("claims", "database", "idempotency", "idempotency_model", "leases", "ledger", "ledger_check", "ledger_model"),
+        *("ledger_races", "migrations", "operator_races", "prepared", "queue_model", "rate_limits", "rates"),
+        *("receipt_log", "receipt_log_races", "results", "sessions"),
+    )
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-behind-pgbouncer", action="store_true", help="run every test of databases behind it too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--all-behind-pgbouncer"):
+        return
+    items[:] = [item for item in items if not _is_behind_pgbouncer(item) or item.path.stem in _BEHIND_PGBOUNCER]
+
+
+def _is_behind_pgbouncer(item: pytest.Item) -> bool:
+    return "pgbouncer" in getattr(item, "callspec", item).__dict__.get("params", {}).values()
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +61,16 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return migrated_sqlite(tmp_path_factory.mktemp("sqlite"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: PostgresCluster) -> Iterator[PgBouncer]:
+    program = pgbouncer_program()
+    if program is None:
+        pytest.skip("PgBouncer (not installed)")
+    with running_pgbouncer(program, postgres) as pooler:
+        yield pooler
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "pgbouncer"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh, migrated database; the test runs once on each kind."""
     if request.param == "sqlite":
@@ -37,7 +78,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         return f"sqlite:///{path}"
     cluster: PostgresCluster = request.getfixturevalue("postgres")
-    return cluster.new_database()
+    url = cluster.new_database()
+    if request.param == "postgresql":
+        return url
+    pooler: PgBouncer = request.getfixturevalue("pgbouncer")
+    pooled_url = pooler.url(url)
+    pooler.open_connections(pooled_url)
+    return pooled_url
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

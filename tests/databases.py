@@ -1,27 +1,48 @@
-"""Real databases for tests: a PostgreSQL cluster of their own, and files of SQLite."""
+"""Real databases for tests: a PostgreSQL cluster of their own, PgBouncer in front of it, and files of SQLite."""
 
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
+from coordinator.core.database import STATEMENT_TIMEOUT_MS
 from coordinator.migrations.upgrade import upgrade
 
 _TEMPLATE = "migrated_template"
+# How many connections to one database the pooler may have; more clients than that wait for each other.
+SERVER_CONNECTIONS = 20
+_PGBOUNCER = """\
+[databases]
+* = host={server}
+[pgbouncer]
+unix_socket_dir = {folder}
+auth_type = trust
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = {connections}
+max_client_conn = 200
+; Each transaction gets another connection than the one before, so that nothing can rest on getting the same.
+server_round_robin = 1
+; Every test leaves a database behind.
+server_idle_timeout = 2
+server_login_retry = 1
+"""
 
 
 class PostgresCluster:
     """A server that listens on a socket in its own folder; every database is a copy of a migrated one."""
 
     def __init__(self, folder: Path, control: Callable[..., None]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._control = control
         self._execute(f"CREATE DATABASE {_TEMPLATE}")
         upgrade(self._url(_TEMPLATE))
@@ -30,6 +51,9 @@ class PostgresCluster:
         """The URL of a fresh database, migrated unless it is made from another template."""
         name = f"test_{uuid4().hex}"
         self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        if template == _TEMPLATE:
+            # The only thing that a migration leaves and a copy lacks.
+            self._execute(f"ALTER ROLE postgres IN DATABASE {name} SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
         return self._url(name)
 
     def restart(self, mode: str) -> None:
@@ -37,7 +61,7 @@ class PostgresCluster:
         self._control("-m", mode, "restart")
 
     def _url(self, name: str) -> str:
-        return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
+        return f"postgresql+psycopg://postgres@/{name}?host={self.folder}"
 
     def _execute(self, statement: str) -> None:
         engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
@@ -46,6 +70,52 @@ class PostgresCluster:
                 connection.execute(text(statement))
         finally:
             engine.dispose()
+
+
+class PgBouncer:
+    """A pooler in transaction mode before a cluster: a client has a server's connection for one transaction."""
+
+    def __init__(self, program: str, folder: Path, server: Path, user: dict[str, Any]) -> None:
+        self.folder = folder
+        self._command = (program, str(folder / "pgbouncer.ini"))
+        self._user = user
+        (folder / "users").write_text('"postgres" ""\n')
+        text = _PGBOUNCER.format(server=server, folder=folder, connections=SERVER_CONNECTIONS)
+        (folder / "pgbouncer.ini").write_text(text)
+        self._process = self._start()
+
+    def url(self, database_url: str) -> str:
+        """Where this database of the cluster is found behind the pooler."""
+        return database_url.replace(make_url(database_url).query["host"], f"{self.folder}&port=6432")  # type: ignore[arg-type]
+
+    def open_connections(self, pooled_url: str) -> None:
+        """Has the pooler open two connections to a database, between which it then changes."""
+        engine = create_engine(pooled_url, connect_args={"prepare_threshold": None})
+        with ExitStack() as held:
+            for _ in range(2):
+                held.enter_context(engine.begin()).execute(text("SELECT 1"))
+        engine.dispose()
+
+    def restart(self) -> None:
+        """Ends it, with all its connections, as kill -9 would, and starts it anew."""
+        self.stop()
+        self._process = self._start()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        socket = self.folder / ".s.PGSQL.6432"
+        socket.unlink(missing_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                self._command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._user
+            )
+        while not socket.exists():
+            assert process.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.01)
+        return process
 
 
 def postgres_binaries() -> Path | None:
@@ -58,25 +128,47 @@ def postgres_binaries() -> Path | None:
     return installed[-1].parent if installed else None
 
 
+def pgbouncer_program() -> str | None:
+    """Where this machine's PgBouncer lies, if it has one; Debian puts it where only root looks."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
 @contextmanager
-def running_postgres(binaries: Path) -> Iterator[PostgresCluster]:
-    """Starts a cluster in a temporary folder and ends it. PostgreSQL refuses root, so root hands it to nobody."""
+def _servers_folder() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A temporary folder, and who runs what works in it: the servers refuse root, so root hands it to nobody."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    drop: dict[str, str | int] = {}
+    user: dict[str, Any] = {}
     if os.getuid() == 0:
         nobody = pwd.getpwnam("nobody")
         shutil.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        drop = {"user": nobody.pw_uid, "group": nobody.pw_gid}
+        user = {"user": nobody.pw_uid, "group": nobody.pw_gid}
+    try:
+        yield folder, user
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
+
+@contextmanager
+def running_pgbouncer(program: str, cluster: PostgresCluster) -> Iterator[PgBouncer]:
+    """Starts a pooler before a cluster and ends it."""
+    with _servers_folder() as (folder, user):
+        pooler = PgBouncer(program, folder, cluster.folder, user)
+        try:
+            yield pooler
+        finally:
+            pooler.stop()
+
+
+@contextmanager
+def running_postgres(binaries: Path) -> Iterator[PostgresCluster]:
+    """Starts a cluster in a temporary folder and ends it."""
+    with _servers_folder() as (folder, user):
+        yield from _cluster_in(folder, user, binaries)
+
+
+def _cluster_in(folder: Path, user: dict[str, Any], binaries: Path) -> Iterator[PostgresCluster]:
     def run(*command: str | Path, check: bool = True) -> None:
-        subprocess.run(
-            command,
-            check=check,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            **drop,  # type: ignore[call-overload]
-        )
+        subprocess.run(command, check=check, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **user)
 
     data = folder / "data"
 
@@ -89,7 +181,6 @@ def running_postgres(binaries: Path) -> Iterator[PostgresCluster]:
         yield PostgresCluster(folder, control)
     finally:
         control("-m", "immediate", "stop", check=False)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def migrated_sqlite(folder: Path) -> Path:

@@ -40,11 +40,12 @@ def test_a_wrong_variable_is_named_to_cloudformation_without_a_traceback(
     assert capsys.readouterr().out == ""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "pgbouncer"])
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'old.db'}"
-    return str(request.getfixturevalue("postgres").new_database(template="template1"))
+    url: str = request.getfixturevalue("postgres").new_database(template="template1")
+    return url if request.param == "postgresql" else str(request.getfixturevalue("pgbouncer").url(url))
 
 
 def test_jobs_of_the_first_schema_keep_their_class(empty_database_url: str) -> None:

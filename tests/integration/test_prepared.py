@@ -36,6 +36,11 @@ def add() -> Prepared:
     return Prepared(insert(THINGS))
 
 
+def fail(tx: Connection) -> None:
+    tx.execute(text("SELECT 1"))
+    raise BrokenOff
+
+
 def names(database: Database) -> list[str]:
     return database.read(lambda tx: list(tx.scalars(select(THINGS.c.name).order_by(THINGS.c.id))))
 
@@ -141,37 +146,27 @@ def test_a_failing_commit_is_told(database: Database, add: Prepared) -> None:
     assert names(database) == []
 
 
+@pytest.mark.parametrize("database_url", ["pgbouncer"], indirect=True)
+def test_behind_a_pooler_nothing_is_prepared(database: Database, add: Prepared) -> None:
+    kept = text("SELECT count(*) FROM pg_prepared_statements")
+
+    for number in range(4):
+        database.write(lambda tx, number=number: add.later(tx, {**ADD, "id": str(number)}))
+
+    assert [database.read(lambda tx: tx.scalar(kept)) for _ in range(2)] == [0, 0]
+    assert names(database) == ["first"] * 4
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-class TestOnPostgres:
+class TestPreparedByTheServer:
     def test_a_server_prepares_each_once(self, database: Database, add: Prepared) -> None:
         for number in range(3):
             database.write(lambda tx, number=number: add.later(tx, {**ADD, "id": str(number)}))
             with pytest.raises(BrokenOff):
-                database.write(self._fail)
+                database.write(fail)
 
         kept = text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'INSERT INTO things%'")
         assert database.read(lambda tx: tx.scalar(kept)) == 1
-
-    def test_behind_a_pooler_nothing_is_prepared(
-        self, database_url: str, database: Database, add: Prepared, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", property(lambda _info: 1))
-        pooled = Database(database_url)
-
-        pooled.write(lambda tx: add.later(tx, ADD))
-
-        assert pooled.read(lambda tx: tx.scalar(text("SELECT count(*) FROM pg_prepared_statements"))) == 0
-        assert names(database) == ["first"]
-        pooled.engine.dispose()
-
-    def test_a_connection_that_broke_before_is_replaced(
-        self, postgres: PostgresCluster, database: Database, add: Prepared
-    ) -> None:
-        postgres.restart("immediate")
-
-        database.write(lambda tx: add.rows(tx, ADD))
-
-        assert names(database) == ["first"]
 
     def test_what_the_server_has_forgotten_is_prepared_again(self, database: Database, add: Prepared) -> None:
         database.write(lambda tx: add.rows(tx, ADD))
@@ -180,6 +175,18 @@ class TestOnPostgres:
         database.write(lambda tx: add.later(tx, {**ADD, "id": "b"}))
 
         assert names(database) == ["first", "first"]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql", "pgbouncer"], indirect=True)
+class TestOnPostgres:
+    def test_a_connection_that_broke_before_is_replaced(
+        self, postgres: PostgresCluster, database: Database, add: Prepared
+    ) -> None:
+        postgres.restart("immediate")
+
+        database.write(lambda tx: add.rows(tx, ADD))
+
+        assert names(database) == ["first"]
 
     def test_work_larger_than_any_buffer_goes_through(self, database: Database, add: Prepared) -> None:
         large = "x" * 3_000_000
@@ -200,7 +207,7 @@ class TestOnPostgres:
         asked = add.ask(database.engine, ADD)
 
         with pytest.raises(BrokenOff):
-            database.write(self._fail)
+            database.write(fail)
         assert names(database) == ["first"]
         assert asked.row(database.engine).name == "first"
 
@@ -225,8 +232,3 @@ class TestOnPostgres:
         assert names(database) == []
         with pytest.raises(psycopg.OperationalError):
             asked.row(database.engine)
-
-    @staticmethod
-    def _fail(tx: Connection) -> None:
-        tx.execute(text("SELECT 1"))
-        raise BrokenOff

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -245,15 +244,12 @@ def test_postgres_does_not_log_what_it_counts(postgres: PostgresCluster) -> None
     database.engine.dispose()
 
 
-def test_behind_a_pooler_it_counts_without_a_kept_plan(
-    postgres: PostgresCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("database_url", ["pgbouncer"], indirect=True)
+def test_behind_a_pooler_it_counts_without_a_kept_plan(database_url: str) -> None:
     from coordinator.core.database import Database
     from coordinator.core.rates import PostgresRates
 
-    # A pooler greets with a process id of its own making.
-    monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", property(lambda _info: 1))
-    database = Database(postgres.new_database())
+    database = Database(database_url)
     rates = PostgresRates(database.engine)
 
     assert [rates.take("somebody", 2)().admitted for _ in range(3)] == [True, True, False]

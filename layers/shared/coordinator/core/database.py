@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from coordinator.core.config import settings
 from coordinator.core.errors import ConfigurationError
+from coordinator.core.log import logger
 from coordinator.core.sqlite import WRITE_OPTION, WriterLock, sqlite_engine
 
 T = TypeVar("T")
@@ -38,10 +39,27 @@ _ATTEMPTS = 5
 # prepared): the server undid the transaction, and will do it when asked again.
 _UNDONE_BY_SERVER = frozenset({"40001", "40P01", "26000"})
 _CONNECT_TIMEOUT_SECONDS = 5
-_STATEMENT_TIMEOUT_MS = 10_000
+STATEMENT_TIMEOUT_MS = 10_000
 # A statement that is used again is worth a plan that is kept.
 _PREPARED_AFTER = 2
-_WAYS_THROUGH_WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+# Of a connection that is a server's own.
+_SETTINGS = {
+    "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+    # Conditions of partial indexes stand in the statements as they are, so no plan depends on a parameter.
+    "plan_cache_mode": "force_generic_plan",
+    # A plan made while a table was new would read it from end to end for as long as it is kept.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+_SET_UNLESS_POOLED = """
+SELECT current_setting('statement_timeout'), pg_backend_pid() = %(greeted)s,
+CASE WHEN pg_backend_pid() = %(greeted)s THEN (
+    SELECT count(set_config(name, value, false))
+    FROM unnest(%(names)s::text[], %(values)s::text[]) AS setting (name, value)
+) END
+"""
 # What must be settled before this request has any effect.
 _condition: ContextVar[Callable[[], None] | None] = ContextVar("condition", default=None)
 # Where a connection keeps the last steps of its transaction.
@@ -191,8 +209,8 @@ def _postgres_engine(url: URL) -> Engine:
         isolation_level="READ COMMITTED",
         connect_args={
             "prepare_threshold": None,
+            # No settings among them: poolers refuse what they can't keep for each client.
             "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
-            "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
             "application_name": "aitbc-coordinator",
         },
     )
@@ -204,17 +222,16 @@ def _postgres_engine(url: URL) -> Engine:
 def _prepare_statements_unless_pooled(connection: Any, _record: Any) -> None:
     """Lets the server keep the plans of statements, which halves its work, if it is the server that we talk to.
 
-    A transaction pooler hands each transaction another server connection, which has not prepared them. It shows by
-    its greeting: poolers tell clients a process id of their own making, not that of a server process.
+    A transaction pooler hands each transaction another server connection, which has not prepared them, and on which
+    nothing may be set. It shows by its greeting: poolers tell clients a process id of their own making, not that of a
+    server process. Statements then have the timeout of the role, which the migration sets.
     """
     connection.autocommit = True
-    backend = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
-    if backend == connection.info.backend_pid:
+    settings = {"names": list(_SETTINGS), "values": list(_SETTINGS.values())}
+    told = connection.execute(_SET_UNLESS_POOLED, {"greeted": connection.info.backend_pid, **settings})
+    timeout, is_servers_own, _ = told.fetchone()
+    if is_servers_own:
         connection.prepare_threshold = _PREPARED_AFTER
-        # Conditions of partial indexes stand in the statements as they are, so no plan depends on a parameter.
-        connection.execute("SET plan_cache_mode = force_generic_plan")
-        # A plan made while a table was new would read it from end to end for as long as it is kept.
-        for way in _WAYS_THROUGH_WHOLE_TABLES:
-            connection.execute(f"SET {way} = off")
-        connection.execute("SET jit = off")
+    elif timeout == "0":
+        logger.warning("statements have no timeout behind this pooler")
     connection.autocommit = False

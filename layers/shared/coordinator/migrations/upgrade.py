@@ -6,10 +6,17 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
-from coordinator.core.database import Database, take_turn
+from coordinator.core.database import STATEMENT_TIMEOUT_MS, Database, take_turn
 
 # The bytes of "AITBC".
 _TURN = 0x4149544243
+# Behind a pooler a connection can't set it for itself. What an operator has chosen stays.
+_LIMIT_OF_ROLE = text("""
+SELECT format(
+    'ALTER ROLE %I IN DATABASE %I SET statement_timeout = %s', session_user, current_database(), CAST(:timeout AS text)
+)
+FROM pg_settings WHERE name = 'statement_timeout' AND reset_val = '0'
+""")
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -29,10 +36,14 @@ def alembic_config() -> Config:
 
 
 def _upgrade(tx: Connection, revision: str) -> None:
-    take_turn(tx, _TURN)
     if tx.dialect.name == "postgresql":
-        # Building an index may take longer than any request may.
+        # Building an index may take longer than any request may, and so may the turn of another that builds one.
         tx.execute(text("SET LOCAL statement_timeout = 0"))
+    take_turn(tx, _TURN)
     config = alembic_config()
     config.attributes["connection"] = tx
     command.upgrade(config, revision)
+    if tx.dialect.name == "postgresql":
+        limit = tx.scalar(_LIMIT_OF_ROLE, {"timeout": str(STATEMENT_TIMEOUT_MS)})
+        if limit is not None:
+            tx.exec_driver_sql(limit)
