@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -44,7 +45,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_behind_pgbouncer(item: pytest.Item) -> bool:
-    return "pgbouncer" in getattr(item, "callspec", item).__dict__.get("params", {}).values()
+    """As are all tests of databases, other than those that ask for it."""
+    asks_for_it = any("pgbouncer" in marker.args[1] for marker in item.iter_markers("parametrize"))
+    return isinstance(item, pytest.Function) and "pgbouncer" in _parameters(item) and not asks_for_it
+
+
+def _parameters(test: pytest.Function) -> list[Any]:
+    return list(test.callspec.params.values()) if hasattr(test, "callspec") else []
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,15 @@ Meet = Callable[[], object]
 Part = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
-def together(*parts: Part, variables: dict[str, str] | None = None) -> list[Any]:
+def together(*parts: Part, variables: dict[str, str] | None = None, method: str = "spawn") -> list[Any]:
     """What each part returns, each run in a process of its own with these variables in its environment.
+
+    By `method="fork"` they begin with what this process has imported, which should have no threads.
 
     Raises:
         RuntimeError: a part failed; the message is its traceback.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(method)
     barrier = context.Barrier(len(parts))
     running = []
     for function, arguments in parts:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import PostgresCluster
+from tests.databases import PgBouncer, PostgresCluster
 from tests.faults.conftest import OpenMarket
 from tests.faults.judge import broken_promises
 from tests.faults.market import Market
@@ -63,14 +63,29 @@ def test_the_emulator_is_killed(market: Market) -> None:
     assert set(market.troubles()) == {"no answer"}
 
 
-def test_postgres_is_restarted(open_market: OpenMarket, postgres: PostgresCluster) -> None:
-    market = open_market(postgres.new_database())
+@pytest.mark.parametrize("database_url", ["postgresql", "pgbouncer"], indirect=True)
+def test_postgres_is_restarted(market: Market, postgres: PostgresCluster) -> None:
     market.open_to(clients=5, miners=8)
     market.warm_up()
 
     for mode in ("fast", "immediate"):
         time.sleep(market.random.uniform(0.2, 1.5))
         postgres.restart(mode)
+        market.go_on()
+    market.settle()
+
+    assert broken_promises(market) == []
+    assert set(market.troubles()) == {"500 INTERNAL_ERROR"}
+
+
+@pytest.mark.parametrize("database_url", ["pgbouncer"], indirect=True)
+def test_the_pooler_is_killed(market: Market, pgbouncer: PgBouncer) -> None:
+    market.open_to(clients=5, miners=8)
+    market.warm_up()
+
+    for _ in range(2):
+        time.sleep(market.random.uniform(0.2, 1.5))
+        pgbouncer.restart()
         market.go_on()
     market.settle()
 
