@@ -53,6 +53,10 @@ class Volume:
             "CORS_ALLOW_ORIGINS": "*",
             "PUBLIC_URL": url,
         }
+        if environment.get("DATABASE_SECRET_ARN"):
+            del defaults["DATABASE_URL"]
+        if environment.get("SECRET_KEY_ARN"):
+            del defaults["SECRET_KEY"]
         chosen = {
             name: environment.get(name) or given or defaults.get(name, "") for name, given in function.variables.items()
         }

@@ -5,6 +5,7 @@ import sqlite3
 from array import array
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from logging import LogRecord
 from typing import Any
 
 from sqlalchemy import text
@@ -149,6 +150,11 @@ def forget_process_state() -> None:
     classes._committed.clear()
     queue._Counted.until = 0.0
     queue._rankings.clear()
+
+
+def logged(records: list[LogRecord]) -> str:
+    """What the log says, with the exceptions."""
+    return "\n".join(f"{record.getMessage()} {getattr(record, 'exception', '')}" for record in records)
 
 
 def let_pass(seconds: float) -> None:

@@ -36,6 +36,8 @@ server_round_robin = 1
 server_idle_timeout = 2
 server_login_retry = 1
 """
+# The only role that the server asks for a password.
+_GUARDED = "guarded"
 
 
 class PostgresCluster:
@@ -55,6 +57,14 @@ class PostgresCluster:
             # The only thing that a migration leaves and a copy lacks.
             self._execute(f"ALTER ROLE postgres IN DATABASE {name} SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
         return self._url(name)
+
+    def guarded(self, url: str, password: str) -> str:
+        """The URL of the same database for a role that needs a password: this one from now on, and no other."""
+        self._execute(
+            f"""DO $$ BEGIN CREATE ROLE {_GUARDED} LOGIN SUPERUSER; EXCEPTION WHEN duplicate_object THEN NULL; END $$"""
+        )
+        self._execute(f"ALTER ROLE {_GUARDED} PASSWORD '{password}'")
+        return url.replace("postgres@", f"{_GUARDED}:{password}@")
 
     def restart(self, mode: str) -> None:
         """Ends all connections and takes new ones: "fast" as an operator would, "immediate" as after a crash."""
@@ -176,6 +186,8 @@ def _cluster_in(folder: Path, user: dict[str, Any], binaries: Path) -> Iterator[
         run(binaries / "pg_ctl", "-D", data, "-w", "-l", folder / "log", *arguments, check=check)
 
     run(binaries / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+    rules = data / "pg_hba.conf"
+    rules.write_text(f"local all {_GUARDED} scram-sha-256\n{rules.read_text()}")
     try:
         control("-o", f"-k {folder} -c listen_addresses='' -c max_connections=200", "start")
         yield PostgresCluster(folder, control)

@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     }
     if event.get("RequestType") != "Delete":
         try:
-            upgrade(settings().database_url)
+            upgrade(settings().database)
         except ConfigurationError as error:
             # Its message names the variable; where in the code it was read helps nobody.
             answer |= {"Status": "FAILED", "Reason": str(error)}

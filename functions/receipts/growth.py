@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from coordinator.core.config import renew_secrets
 from coordinator.core.database import database
 from coordinator.core.log import logger
 from coordinator.metrics.flushing import schedule_ran
@@ -14,6 +15,7 @@ _MAX_BATCHES = 120
 
 def handler(_event: dict[str, Any], _context: Any) -> dict[str, int]:
     """Works in batches, each committed and then signed, until nothing waits; what remains is for the next run."""
+    renew_secrets()
     taken = 0
     for _ in range(_MAX_BATCHES):
         batch = database().write(lambda tx: log.take_in(tx, BATCH))

@@ -92,7 +92,7 @@ def test_a_name_is_no_key(api: Api, configure: Configure) -> None:
 def test_the_padding_of_base64_makes_no_name(item: str, name: str | None, key: str) -> None:
     settings = read_settings({"DATABASE_URL": "sqlite:///x", "SECRET_KEY": SECRET_KEY, "ADMIN_API_KEYS": item})
 
-    assert settings.admin_api_keys == (ConfiguredKey(name, key),)
+    assert settings.api_keys.admin == (ConfiguredKey(name, key),)
 
 
 @pytest.mark.parametrize("keys", ["acme=key-one,other=key-one", "acme=key-one,key-one"])

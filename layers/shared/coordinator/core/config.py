@@ -1,14 +1,21 @@
 """Settings, read once from the environment of the process."""
 
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
+
+from sqlalchemy import URL
 
 from coordinator.core.bitcoin import NETWORKS, Account, read_account, script_of
+from coordinator.core.database_url import parse_url, url_of_secret
 from coordinator.core.errors import ConfigurationError
+from coordinator.core.secrets import Given, Kept, Secret, renew_old
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_JOB_TYPES = "llm_inference,text_embedding,image_generation,transcription,training,custom"
 # What stands in ESPLORA_URLS for a chain in the memory of one process, where payments are made by calls (regtest only).
@@ -23,6 +30,7 @@ _MAX_EXCHANGE_RATE = 1_000_000
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 # The scheme, the host, a port and a path: what paths of the Esplora API can follow.
 _BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~%-]+)*")
+_KEY_VARIABLES = ("API_KEYS", "CLIENT_API_KEYS", "MINER_API_KEYS", "ADMIN_API_KEYS")
 # Secrets that stand in examples and tutorials; whoever deploys one of them has not chosen a secret.
 _EXAMPLE_SECRETS = ("changeme", "change-me", "change_me", "example", "your-secret", "your_secret", "placeholder")
 
@@ -34,15 +42,24 @@ class ConfiguredKey(NamedTuple):
     key: str
 
 
+class ApiKeys(NamedTuple):
+    """The API keys that the operator has configured, by role."""
+
+    client: tuple[ConfiguredKey, ...]
+    miner: tuple[ConfiguredKey, ...]
+    admin: tuple[ConfiguredKey, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    database_url: str
-    secret_key: str
-    # What SECRET_KEY was before, newest first.
-    secret_key_previous: tuple[str, ...]
-    client_api_keys: tuple[ConfiguredKey, ...]
-    miner_api_keys: tuple[ConfiguredKey, ...]
-    admin_api_keys: tuple[ConfiguredKey, ...]
+    """The settings of this process. Secrets that are kept in AWS are read when they are first asked for."""
+
+    database: Secret[URL]
+    # SECRET_KEY and what it was before, newest first.
+    secrets: Secret[tuple[str, ...]]
+    keys: Secret[ApiKeys]
+    # Empty: anyone may read the metrics.
+    token: Secret[str]
     job_types: tuple[str, ...]
     lease_seconds: int
     heartbeat_interval_seconds: int
@@ -52,8 +69,6 @@ class Settings:
     rate_limit_client: int
     rate_limit_miner: int
     rate_limit_user: int
-    # Empty: anyone may read the metrics.
-    metrics_token: str
     # Where callers reach us, without a slash at the end; messages that wallets sign name it. Empty: nobody can log in.
     public_url: str
     bitcoin_network: str
@@ -76,9 +91,44 @@ class Settings:
     receipt_kms_key_id: str
 
     @property
+    def secret_key(self) -> str:
+        return self.secrets.value[0]
+
+    @property
     def secret_keys(self) -> tuple[str, ...]:
-        """SECRET_KEY and what it was before, newest first."""
-        return (self.secret_key, *self.secret_key_previous)
+        """SECRET_KEY and others that are good too: what it was before, and what it is about to be."""
+        return self.secrets.value
+
+    @property
+    def api_keys(self) -> ApiKeys:
+        return self.keys.value
+
+    @property
+    def metrics_token(self) -> str:
+        """What readers of the metrics must send; empty: anyone may read them."""
+        return self.token.value
+
+    @property
+    def kept(self) -> tuple[Kept[Any], ...]:
+        """The secrets that AWS keeps, but for that of the database, which is renewed when a connection fails."""
+        return tuple(secret for secret in (self.secrets, self.keys, self.token) if isinstance(secret, Kept))
+
+
+_derived: list[Any] = []
+
+
+def from_secrets(make: F) -> F:
+    """Like `functools.cache`, for what is made from secrets: it is made again when one of them was replaced."""
+    cached = cache(make)
+    _derived.append(cached)
+    return cast("F", cached)
+
+
+def renew_secrets() -> None:
+    """Reads secrets again that AWS keeps and that were read some minutes ago. For the time between two events."""
+    if renew_old(settings().kept):
+        for cached in _derived:
+            cached.cache_clear()
 
 
 @cache
@@ -93,10 +143,6 @@ def settings() -> Settings:
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Reads and checks all variables; an empty one counts as not set, as CloudFormation can't leave one out."""
-    shared_keys, client_keys, miner_keys, admin_keys = (
-        _keys(environment, name) for name in ("API_KEYS", "CLIENT_API_KEYS", "MINER_API_KEYS", "ADMIN_API_KEYS")
-    )
-    _require_one_name_each(shared_keys + client_keys + miner_keys + admin_keys)
     network = _one_of(environment, "BITCOIN_NETWORK", "testnet", tuple(NETWORKS))
     account, address = _account(environment, network), _address(environment, network)
     esplora_urls = _esplora_urls(environment, network)
@@ -104,12 +150,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         raise ConfigurationError(f"ESPLORA_URLS must name a server, as there is no public one for {network}")
     confirmations = _whole(environment, "BITCOIN_CONFIRMATIONS", 2, 1, _MAX_BLOCKS)
     return Settings(
-        database_url=_required(environment, "DATABASE_URL"),
-        secret_key=_secret(environment),
-        secret_key_previous=_items(environment, "SECRET_KEY_PREVIOUS"),
-        client_api_keys=shared_keys + client_keys,
-        miner_api_keys=shared_keys + miner_keys,
-        admin_api_keys=admin_keys,
+        database=_database(environment),
+        secrets=_secret_keys(environment),
+        keys=_api_keys(environment),
+        token=_metrics_token(environment),
         job_types=_items(environment, "JOB_TYPES") or tuple(DEFAULT_JOB_TYPES.split(",")),
         lease_seconds=_positive(environment, "LEASE_SECONDS", 60),
         heartbeat_interval_seconds=_positive(environment, "HEARTBEAT_INTERVAL_SECONDS", 30),
@@ -119,11 +163,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limit_client=_whole(environment, "RATE_LIMIT_CLIENT", 100, 0, _MAX_RATE_LIMIT),
         rate_limit_miner=_whole(environment, "RATE_LIMIT_MINER", 1000, 0, _MAX_RATE_LIMIT),
         rate_limit_user=_whole(environment, "RATE_LIMIT_USER", 60, 0, _MAX_RATE_LIMIT),
-        metrics_token=environment.get("METRICS_TOKEN", "").strip(),
         public_url=_origin(environment, "PUBLIC_URL"),
         bitcoin_network=network,
         bitcoin_account=account,
-        bitcoin_xpub=environment.get("BITCOIN_XPUB", "").strip(),
+        bitcoin_xpub=_text(environment, "BITCOIN_XPUB"),
         bitcoin_address=address,
         esplora_urls=esplora_urls,
         bitcoin_confirmations=confirmations,
@@ -133,7 +176,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         payment_ttl_seconds=_whole(environment, "PAYMENT_TTL_SECONDS", _HOUR, 1, 7 * _DAY),
         payment_watch_seconds=_whole(environment, "PAYMENT_WATCH_SECONDS", _DAY, 0, 90 * _DAY),
         btc_to_aitbc_rate=_whole(environment, "BTC_TO_AITBC_RATE", 100_000, 1, _MAX_EXCHANGE_RATE),
-        receipt_kms_key_id=environment.get("RECEIPT_KMS_KEY_ID", "").strip(),
+        receipt_kms_key_id=_text(environment, "RECEIPT_KMS_KEY_ID"),
     )
 
 
@@ -145,20 +188,94 @@ def in_lambda() -> bool:
     return "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ and "AWS_SAM_LOCAL" not in os.environ
 
 
+def _text(environment: Mapping[str, str], name: str) -> str:
+    return environment.get(name, "").strip()
+
+
+def _require_alone(environment: Mapping[str, str], name: str, arn: str) -> None:
+    if _text(environment, name):
+        raise ConfigurationError(f"{name} and {arn} are both set; set one of them")
+
+
 def _required(environment: Mapping[str, str], name: str) -> str:
-    value = environment.get(name, "").strip()
+    value = _text(environment, name)
     if not value:
         raise ConfigurationError(f"{name} is not set")
     return value
 
 
-def _secret(environment: Mapping[str, str]) -> str:
-    secret = _required(environment, "SECRET_KEY")
+def _database(environment: Mapping[str, str]) -> Secret[URL]:
+    arn, url = _text(environment, "DATABASE_SECRET_ARN"), _text(environment, "DATABASE_URL")
+    if not arn:
+        return Given(parse_url(_required(environment, "DATABASE_URL")))
+    return Kept("DATABASE_SECRET_ARN", arn, lambda texts: url_of_secret(texts[0], url))
+
+
+def _secret_keys(environment: Mapping[str, str]) -> Secret[tuple[str, ...]]:
+    previous = _items(environment, "SECRET_KEY_PREVIOUS")
+
+    def parse(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*map(_strong, texts), *previous)))
+
+    if arn := _text(environment, "SECRET_KEY_ARN"):
+        _require_alone(environment, "SECRET_KEY", "SECRET_KEY_ARN")
+        return Kept("SECRET_KEY_ARN", arn, parse, all_stages=True)
+    return Given((_strong(_required(environment, "SECRET_KEY")), *previous))
+
+
+def _strong(secret: str) -> str:
     if len(secret) < _MIN_SECRET_LENGTH or len(set(secret)) < _MIN_SECRET_LENGTH // 4:
         raise ConfigurationError(f"SECRET_KEY must be at least {_MIN_SECRET_LENGTH} random characters")
     if any(example in secret.lower() for example in _EXAMPLE_SECRETS):
         raise ConfigurationError("SECRET_KEY is a known example; make one of your own")
     return secret
+
+
+def _metrics_token(environment: Mapping[str, str]) -> Secret[str]:
+    def parse(texts: tuple[str, ...]) -> str:
+        if not texts[0]:
+            # Empty would mean that anyone may read the metrics.
+            raise ConfigurationError("the secret is empty")
+        return texts[0]
+
+    if arn := _text(environment, "METRICS_TOKEN_ARN"):
+        _require_alone(environment, "METRICS_TOKEN", "METRICS_TOKEN_ARN")
+        return Kept("METRICS_TOKEN_ARN", arn, parse)
+    return Given(_text(environment, "METRICS_TOKEN"))
+
+
+def _api_keys(environment: Mapping[str, str]) -> Secret[ApiKeys]:
+    """The keys of the variables, and beside them those of the secret: JSON with the same names."""
+
+    def parse(texts: tuple[str, ...]) -> ApiKeys:
+        return _keys_of_roles(environment, _key_variables(texts[0]))
+
+    given = _keys_of_roles(environment)
+    if arn := _text(environment, "API_KEYS_ARN"):
+        return Kept("API_KEYS_ARN", arn, parse)
+    return Given(given)
+
+
+def _key_variables(text: str) -> dict[str, str]:
+    try:
+        variables = json.loads(text)
+    except ValueError:
+        variables = None
+    if (
+        not isinstance(variables, dict)
+        or not variables.keys() <= set(_KEY_VARIABLES)
+        or not all(isinstance(keys, str) for keys in variables.values())
+    ):
+        raise ConfigurationError(f"the secret must be a JSON object of texts, named {', '.join(_KEY_VARIABLES)}")
+    return variables
+
+
+def _keys_of_roles(*sources: Mapping[str, str]) -> ApiKeys:
+    shared, client, miner, admin = (
+        tuple(dict.fromkeys(key for source in sources for key in _keys(source, name))) for name in _KEY_VARIABLES
+    )
+    _require_one_name_each(shared + client + miner + admin)
+    return ApiKeys(shared + client, shared + miner, admin)
 
 
 def _keys(environment: Mapping[str, str], variable: str) -> tuple[ConfiguredKey, ...]:
@@ -187,7 +304,7 @@ def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = environment.get(name, "").strip()
+    text = _text(environment, name)
     if not text:
         return default
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
@@ -196,14 +313,14 @@ def _whole(environment: Mapping[str, str], name: str, default: int, least: int, 
 
 
 def _one_of(environment: Mapping[str, str], name: str, default: str, possible: tuple[str, ...]) -> str:
-    value = environment.get(name, "").strip() or default
+    value = _text(environment, name) or default
     if value not in possible:
         raise ConfigurationError(f"{name} must be one of {', '.join(possible)}, not {value!r}")
     return value
 
 
 def _origin(environment: Mapping[str, str], name: str) -> str:
-    value = environment.get(name, "").strip().removesuffix("/").lower()
+    value = _text(environment, name).removesuffix("/").lower()
     if value and _ORIGIN.fullmatch(value) is None:
         raise ConfigurationError(f"{name} must be like https://api.example.org, without a path, not {value!r}")
     return value

@@ -7,13 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from coordinator.core.config import settings
+from coordinator.core.database_url import parse_url
 from coordinator.core.errors import ConfigurationError
-from coordinator.core.log import logger
+from coordinator.core.log import log_exception, logger
+from coordinator.core.secrets import Given, Secret
 from coordinator.core.sqlite import WRITE_OPTION, WriterLock, sqlite_engine
 
 T = TypeVar("T")
@@ -70,14 +72,14 @@ _TAKE_TURN = text("SELECT pg_advisory_xact_lock(:turn)")
 class Database:
     """The one connection of this process; `read` and `write` run a function inside a transaction."""
 
-    def __init__(self, url: str) -> None:
-        parsed = _parse(url)
+    def __init__(self, url: str | Secret[URL]) -> None:
+        where: Secret[URL] = Given(parse_url(url)) if isinstance(url, str) else url
         self._writer: WriterLock | None = None
-        if parsed.get_backend_name() == "sqlite":
-            self.engine = self._read_engine = self._snapshot_engine = sqlite_engine(parsed)
-            self._writer = WriterLock(Path(str(parsed.database)))
+        if isinstance(where, Given) and where.value.get_backend_name() == "sqlite":
+            self.engine = self._read_engine = self._snapshot_engine = sqlite_engine(where.value)
+            self._writer = WriterLock(Path(str(where.value.database)))
         else:
-            self.engine = _postgres_engine(parsed)
+            self.engine = _postgres_engine(where)
             # At READ COMMITTED every statement has its own snapshot anyway; so BEGIN and COMMIT need not travel.
             self._read_engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
             self._snapshot_engine = self.engine.execution_options(
@@ -148,8 +150,8 @@ class Database:
 
 @cache
 def database() -> Database:
-    """The database that DATABASE_URL names, connected once in this process."""
-    return Database(settings().database_url)
+    """The database that DATABASE_URL or DATABASE_SECRET_ARN names, connected once in this process."""
+    return Database(settings().database)
 
 
 def settle_before_transactions(condition: Callable[[], None]) -> None:
@@ -186,23 +188,12 @@ def _was_undone(error: DBAPIError, *, committing: bool) -> bool:
     return error.connection_invalidated and not committing
 
 
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise ConfigurationError("DATABASE_URL is not an SQLAlchemy URL") from error
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise ConfigurationError("DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://")
-    if parsed.get_backend_name() == "postgresql":
-        return parsed.set(drivername="postgresql+psycopg")
-    return parsed
-
-
-def _postgres_engine(url: URL) -> Engine:
+def _postgres_engine(where: Secret[URL]) -> Engine:
     from coordinator.core.wire import follow_transactions  # noqa: PLC0415  (where it is SQLite, psycopg is not needed)
 
     engine = create_engine(
-        url,
+        # A secret is read when there is something to connect for, which `_connect` does.
+        where.value if isinstance(where, Given) else "postgresql+psycopg://",
         hide_parameters=True,
         pool_size=1,
         max_overflow=0,
@@ -214,9 +205,44 @@ def _postgres_engine(url: URL) -> Engine:
             "application_name": "aitbc-coordinator",
         },
     )
+    if not isinstance(where, Given):
+        event.listen(engine, "do_connect", _connect_by_secret(where))
     event.listen(engine, "connect", _prepare_statements_unless_pooled)
     follow_transactions(engine)
     return engine
+
+
+def _connect_by_secret(where: Secret[URL]) -> Callable[..., Any]:
+    """Connects by a secret as it is now. If the server refuses, the secret is read again, and if it has changed, tried.
+
+    Which refusal it was is not asked: libpq tells it in the server's language only.
+    """
+
+    def connect(dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> Any:
+        def attempt(url: URL) -> Any:
+            arguments, named = dialect.create_connect_args(url)
+            return dialect.connect(*arguments, **{**options, **named})
+
+        tried = where.value
+        try:
+            return attempt(tried)
+        except dialect.loaded_dbapi.OperationalError:
+            if not _replaced(where, tried):
+                raise
+        return attempt(where.value)
+
+    return connect
+
+
+def _replaced(where: Secret[URL], tried: URL) -> bool:
+    """Tells whether there is something new to try."""
+    if where.value == tried:
+        try:
+            where.renew()
+        except ConfigurationError as error:
+            # The caller's own failure says more.
+            log_exception("the database's secret can't be read again", error)
+    return where.value != tried
 
 
 def _prepare_statements_unless_pooled(connection: Any, _record: Any) -> None:

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from mangum import Mangum
 from starlette.exceptions import HTTPException
 
-from coordinator.core.config import settings
+from coordinator.core.config import renew_secrets, settings
 from coordinator.core.errors import CoordinatorError
 from coordinator.http.asgi import Envelope
 from coordinator.http.cors import Cors
@@ -56,6 +56,7 @@ def lambda_handler(app: FastAPI) -> Handler:
         host = event.get("headers", {}).get("host")
         if host is not None and _HOST.fullmatch(host) is None:
             event["headers"]["host"] = "invalid"
+        renew_secrets()
         return adapter(event, context)
 
     return handler

@@ -28,7 +28,8 @@ class Flusher:
         self._last = -_PAUSE_SECONDS
         self._failing = False
         # SQLite's one connection of this process is the requests' own.
-        self._database = Database(settings().database_url) if _on_sqlite() else database()
+        on_sqlite = database().engine.dialect.name == "sqlite"
+        self._database = Database(settings().database) if on_sqlite else database()
 
     def request_ended(self) -> None:
         with self._lock:
@@ -72,7 +73,3 @@ def schedule_ran(name: str) -> None:
     counters().add({f"schedule_runs_total {name}": 1})
     counters().flush(database())
     database().write(fold_ended)
-
-
-def _on_sqlite() -> bool:
-    return settings().database_url.startswith("sqlite")

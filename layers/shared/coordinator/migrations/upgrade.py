@@ -4,9 +4,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, text
 
 from coordinator.core.database import STATEMENT_TIMEOUT_MS, Database, take_turn
+from coordinator.core.secrets import Secret
 
 # The bytes of "AITBC".
 _TURN = 0x4149544243
@@ -19,7 +20,7 @@ FROM pg_settings WHERE name = 'statement_timeout' AND reset_val = '0'
 """)
 
 
-def upgrade(url: str, revision: str = "head") -> None:
+def upgrade(url: str | Secret[URL], revision: str = "head") -> None:
     """Runs all missing migrations in one transaction; several callers at once take turns."""
     database = Database(url)
     try:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
 from coordinator.core import clock
 from coordinator.core.columns import table_of
+from coordinator.core.config import from_secrets
 from coordinator.core.database import database, insert_new
 from coordinator.core.money import format_aitbc
 from coordinator.core.pages import fetch_page
@@ -114,7 +114,7 @@ def read(row: Mapping[Any, Any]) -> ReceiptRead:
     )
 
 
-@cache
+@from_secrets
 def publish_signing_key() -> None:
     """Adds this process's public key to the published ones, where it stays when the secret changes."""
     signer = receipt_signer()

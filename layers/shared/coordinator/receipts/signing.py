@@ -1,6 +1,5 @@
 """Who signs receipts."""
 
-from functools import cache
 from typing import Protocol
 
 from cryptography.hazmat.primitives import hashes
@@ -9,7 +8,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from aitbc_verify.base64url import encode
 from aitbc_verify.keys import thumbprint
-from coordinator.core.config import settings
+from coordinator.core.config import from_secrets, settings
 
 
 class Signer(Protocol):
@@ -55,7 +54,7 @@ class Ed25519Signer:
         return self._key.sign(message)
 
 
-@cache
+@from_secrets
 def receipt_signer() -> Signer:
     """The signer of this process.
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from coordinator.core import clock
 from coordinator.core.columns import table_of
-from coordinator.core.config import ConfiguredKey, settings
+from coordinator.core.config import ConfiguredKey, from_secrets, settings
 from coordinator.core.database import database, insert_new
 from coordinator.core.errors import Forbidden, Unauthorized
 from coordinator.core.ids import new_id
@@ -82,14 +82,11 @@ def _digest_of_name(secret: str, name: str) -> str:
     return digest(secret, "api-key-name:" + name)
 
 
-@cache
+@from_secrets
 def _configured_keys() -> dict[str, tuple[_Owner, frozenset[Role]]]:
     """Looked up by digest, so that no comparison takes longer the more of a key was guessed."""
-    by_role = {
-        Role.CLIENT: settings().client_api_keys,
-        Role.MINER: settings().miner_api_keys,
-        Role.ADMIN: settings().admin_api_keys,
-    }
+    configured = settings().api_keys
+    by_role = {Role.CLIENT: configured.client, Role.MINER: configured.miner, Role.ADMIN: configured.admin}
     # In the order of the variables; a set would forget it.
     every_key = tuple(dict.fromkeys(key for keys in by_role.values() for key in keys))
     return {
