@@ -6,6 +6,7 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys; sys.exit(sys.versi
 	&& echo /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
+POLICY := $(VENV)/policy/.done
 # The lock files list every package with its hashes, so pip has nothing left to resolve.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
@@ -43,12 +44,20 @@ test: $(VENV)/.dev ## Run all tests that this machine can run.
 bench: $(VENV)/.local $(if $(filter rivals all,$(ARGS)),$(VENV)/.bench) ## Measure what is promised (ARGS="claims", "all", "--help").
 	@PYTHONPATH=layers/shared:functions exec $(BIN)/python -m tests.bench $(ARGS)
 
-lint: $(VENV)/.dev ## Check style, types, imports and the template.
+# Checkov wants other versions of much that is installed here, so it has an environment of its own.
+$(POLICY): requirements/policy.txt | $(BIN)/python
+	@echo "Installing requirements/policy.txt ..."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+lint: $(VENV)/.dev $(POLICY) ## Check style, types, imports and the template.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=layers/shared:functions:. $(BIN)/lint-imports
 	$(BIN)/cfn-lint template.yaml
+	$(dir $(POLICY))bin/checkov --config-file .checkov.yaml
 
 format: $(VENV)/.dev ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .
@@ -67,7 +76,7 @@ ledger-check: $(VENV)/.local ## Prove the ledger of DATABASE_URL, else of the em
 	@PYTHONPATH=layers/shared DATABASE_URL=$${DATABASE_URL:-sqlite:///$${LOCAL_VOLUME:-.local}/coordinator.db} \
 		$(BIN)/python -m coordinator.ledger.check
 
-build: $(VENV)/.dev ## Build what would be deployed, into .aws-sam/build (wants a Python 3.13 on this machine).
+build: $(VENV)/.dev ## Build what would be deployed, into .aws-sam/build (wants a Python 3.13; ARCHITECTURE=arm64 for Graviton).
 	@$(BIN)/python -m tests.sam.build .aws-sam/build
 
 sam-local: $(VENV)/.dev ## Serve what would be deployed by SAM CLI, in containers (docs/sam-local.md).
@@ -75,6 +84,7 @@ sam-local: $(VENV)/.dev ## Serve what would be deployed by SAM CLI, in container
 
 requirements: $(VENV)/.dev ## Pin the newest versions again (ARGS="--upgrade" or --upgrade-package NAME).
 	$(UV_COMPILE) $(ARGS) requirements/dev.in -o requirements/dev.txt
+	$(UV_COMPILE) $(ARGS) requirements/policy.in -o requirements/policy.txt
 	$(UV_COMPILE) $(ARGS) requirements/local.in -c requirements/dev.txt -o requirements/local.txt
 	$(UV_COMPILE) $(ARGS) requirements/demo.in -c requirements/dev.txt -o requirements/demo.txt
 	$(UV_COMPILE) $(ARGS) requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt

@@ -11,7 +11,7 @@ from coordinator.core.config import settings
 from coordinator.core.errors import ConfigurationError
 from coordinator.core.log import log_exception
 from coordinator.migrations import HEAD
-from coordinator.migrations.upgrade import upgrade
+from coordinator.migrations.upgrade import SchemaIsNewer, upgrade
 
 _RESOURCE_ID = "database-schema"
 _ANSWER_TIMEOUT_SECONDS = 30
@@ -28,8 +28,8 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     if event.get("RequestType") != "Delete":
         try:
             upgrade(settings().database)
-        except ConfigurationError as error:
-            # Its message names the variable; where in the code it was read helps nobody.
+        except (ConfigurationError, SchemaIsNewer) as error:
+            # Its message says all; where in the code it was found helps nobody.
             answer |= {"Status": "FAILED", "Reason": str(error)}
         except Exception as error:  # noqa: BLE001
             # CloudFormation waits an hour for an answer that never comes, so every failure is one.

@@ -10,10 +10,13 @@ from coordinator.core.log import logger
 from coordinator.core.rates import rates
 from coordinator.idempotency.service import forget_old
 from coordinator.jobs.expiry import sweep
+from coordinator.jobs.gauges import gauges
 from coordinator.metrics.flushing import schedule_ran
 
 _BATCH = 200
 _MAX_BATCHES = 100
+# With less, no miner can be missing for long.
+_LONG_SECONDS = 60
 
 
 def handler(_event: dict[str, Any], _context: Any) -> dict[str, int]:
@@ -28,9 +31,17 @@ def handler(_event: dict[str, Any], _context: Any) -> dict[str, int]:
                 break
     if any(totals.values()):
         logger.info("swept", extra=totals)
+    _tell_of_waiting_jobs()
     rates().sweep()
     schedule_ran("heartbeats")
     return totals
+
+
+def _tell_of_waiting_jobs() -> None:
+    """The template makes a metric of this line, and an alarm of that."""
+    age_seconds = database().read(gauges).oldest_pending_age_seconds
+    if age_seconds >= _LONG_SECONDS:
+        logger.info("a job waits", extra={"oldest_pending_seconds": round(age_seconds)})
 
 
 def _sweep(tx: Connection) -> dict[str, int]:

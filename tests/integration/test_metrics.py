@@ -157,6 +157,20 @@ def test_what_the_clock_ends_is_counted_too(api: Api, client: Api, miner: Api) -
     assert 61 <= seen["oldest_pending_age_seconds",] < 80
 
 
+def test_a_job_that_waits_for_long_stands_in_the_log(client: Api, caplog: pytest.LogCaptureFixture) -> None:
+    from miner.heartbeats import handler as sweep
+
+    client.submit(ttl_seconds=3600)
+    sweep({}, None)
+    before = [record for record in caplog.records if record.getMessage() == "a job waits"]
+    let_pass(600)
+    sweep({}, None)
+
+    [told] = [record for record in caplog.records if record.getMessage() == "a job waits"]
+    assert before == []
+    assert 600 <= told.__dict__["oldest_pending_seconds"] < 630
+
+
 def test_a_miner_that_is_silent_is_not_active_even_without_a_sweep(api: Api, miner: Api) -> None:
     miner.register()
     let_pass(91)

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from sqlalchemy import create_engine, text
 from coordinator.migrations import HEAD, tables
 from coordinator.migrations.upgrade import alembic_config, upgrade
 from local.template import read_template
-from tests.api import forget_process_state
+from tests.api import SECRET_KEY, forget_process_state
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 
@@ -91,6 +94,58 @@ def test_receipts_that_are_older_than_the_log_wait_for_it(empty_database_url: st
         waiting = tx.scalars(text("SELECT receipt_id FROM receipt_log_waiting ORDER BY receipt_id")).all()
     old.dispose()
     assert waiting == ["one", "two"]
+
+
+def test_several_migrations_at_once_take_turns(empty_database_url: str) -> None:
+    # Alembic's configuration is of the process, so each is one.
+    program = f"from coordinator.migrations.upgrade import upgrade; upgrade({empty_database_url!r})"
+    environment = {**os.environ, "PYTHONPATH": "layers/shared"}
+    processes = [subprocess.Popen([sys.executable, "-c", program], env=environment, cwd=TEMPLATE.parent) for _ in "123"]
+
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert revision(empty_database_url) == HEAD
+
+
+def test_a_schema_of_a_newer_release_is_left_alone(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from migrate.app import handler
+
+    upgrade(empty_database_url)
+    newer = create_engine(empty_database_url)
+    with newer.begin() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    newer.dispose()
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    monkeypatch.setenv("SECRET_KEY", SECRET_KEY)
+    forget_process_state()
+
+    answers = [handler({"RequestType": kind}, None) for kind in ("Update", "Create", "Delete")]
+
+    assert [answer["Status"] for answer in answers] == ["FAILED", "FAILED", "SUCCESS"]
+    assert answers[0]["Reason"] == f"The database has schema 9999, which is newer than this release ({HEAD})."
+    assert revision(empty_database_url) == "9999"
+    assert capsys.readouterr().out == ""
+
+
+def test_a_migration_that_fails_leaves_the_schema_as_it_was(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(empty_database_url, "0009")
+    monkeypatch.setattr("alembic.op.create_table", lambda *_, **__: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        upgrade(empty_database_url)
+
+    assert revision(empty_database_url) == "0009"
+
+
+def revision(url: str) -> str:
+    engine = create_engine(url)
+    with engine.connect() as tx:
+        found = tx.scalar(text("SELECT version_num FROM alembic_version"))
+    engine.dispose()
+    return str(found)
 
 
 @pytest.mark.filterwarnings("ignore:autogenerate skipping")

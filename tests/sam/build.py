@@ -1,4 +1,4 @@
-"""Builds what would be deployed: `python -m tests.sam.build FOLDER`."""
+"""Builds what would be deployed: `python -m tests.sam.build FOLDER`, for the ARCHITECTURE of the environment."""
 
 import os
 import shutil
@@ -79,6 +79,6 @@ def build(folder: Path, *options: str | Path) -> Path:
 
 if __name__ == "__main__":
     try:
-        build(Path(sys.argv[1]))
+        build(Path(sys.argv[1]), "--parameter-overrides", f"Architecture={os.environ.get('ARCHITECTURE', 'x86_64')}")
     except (NoRuntimePython, SamFailed) as error:
         sys.exit(f"SAM can't build: {error}")
