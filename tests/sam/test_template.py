@@ -107,6 +107,14 @@ def scheduled() -> list[str]:
     ]
 
 
+def serving_http() -> set[str]:
+    return {
+        name
+        for name, function in functions().items()
+        if any(event["Type"] == "HttpApi" for event in function.get("Events", {}).values())
+    }
+
+
 def test_each_function_may_read_only_what_it_uses() -> None:
     resources = deployed()
 
@@ -187,13 +195,17 @@ def test_what_a_schedule_calls_leaves_its_failures_and_is_watched(name: str) -> 
 
 def test_functions_that_serve_http_are_watched_for_throttles() -> None:
     alarm = deployed()["ThrottlesAlarm"]["Properties"]
-    serving = {
-        name
-        for name, function in functions().items()
-        if any(event["Type"] == "HttpApi" for event in function.get("Events", {}).values())
-    }
 
-    assert references(alarm["Metrics"]) == serving
+    assert references(alarm["Metrics"]) == serving_http()
+
+
+def test_concurrency_is_reserved_for_functions_that_serve_http_and_no_others() -> None:
+    reserved = {name: function.get("ReservedConcurrentExecutions") for name, function in functions().items()}
+    own = {"ClientFunction": "ClientConcurrency", "MinerFunction": "MinerConcurrency"}
+
+    assert {name: references(value) - {"AWS::NoValue"} for name, value in reserved.items() if value} == {
+        name: {own.get(name, "OtherConcurrency")} for name in serving_http()
+    }
 
 
 def test_all_alarms_tell_the_topic_if_there_is_one() -> None:
