@@ -25,7 +25,20 @@ def test_a_new_schema_changes_the_resource_that_migrates() -> None:
     # CloudFormation sends an Update only when a property of the resource has changed.
     [migration] = read_template(TEMPLATE).custom_resources
 
-    assert migration.properties == {"Revision": HEAD}
+    assert migration.properties["Revision"] == HEAD
+
+
+def test_another_database_changes_the_resource_that_migrates(tmp_path: Path) -> None:
+    template = TEMPLATE.read_text().replace("CodeUri: functions/", "CodeUri: .").replace("layers/shared/", ".")
+    arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:other-AbCdEf"
+    named = 'DatabaseSecretArn:\n    Type: String\n    Default: ""'
+    assert named in template
+    changed = tmp_path / "template.yaml"
+    changed.write_text(template.replace(named, named.replace('""', arn)))
+
+    [migration] = read_template(changed).custom_resources
+
+    assert migration.properties == {"Revision": HEAD, "DatabaseSecretArn": arn}
 
 
 def test_a_wrong_variable_is_named_to_cloudformation_without_a_traceback(
