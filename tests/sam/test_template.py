@@ -2,6 +2,8 @@
 
 import copy
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from samtranslator.public.translator import ManagedPolicyLoader
 from samtranslator.translator.transform import transform
 
 from local.template import _Loader as Loader
+from tests.api import SECRET_KEY as A_SECRET_KEY
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 # What each function needs; all may decrypt the secrets that they may read.
@@ -37,6 +40,21 @@ NEEDED = {
     "PublicFunction": {DATABASE, SECRET_KEY, METRICS_TOKEN, SIGNING},
     "MigrateFunction": {DATABASE},
 }
+
+
+# What Lambda does before it makes a snapshot; all environments that start from that would share what is made here.
+INITIALIZATION = """
+import importlib, secrets, sqlite3, sys
+import psycopg, uuid_utils
+
+def refuse(*_, **__):
+    raise AssertionError("made before the first event")
+
+uuid_utils.uuid7 = secrets.token_bytes = secrets.token_hex = secrets.token_urlsafe = refuse
+sqlite3.connect = sqlite3.dbapi2.connect = psycopg.connect = psycopg.Connection.connect = refuse
+module, name = sys.argv[1].rsplit(".", 1)
+assert callable(getattr(importlib.import_module(module), name))
+"""
 
 
 class NoPolicies(ManagedPolicyLoader):
@@ -246,6 +264,27 @@ def test_a_new_release_makes_new_versions_that_differ() -> None:
         assert version["Description"] == {"Ref": "Release"}, name
     for name, function in of_type(resources, "AWS::Lambda::Function").items():
         assert function["Environment"]["Variables"]["RELEASE"] == {"Ref": "Release"}, name
+
+
+@pytest.mark.parametrize("name", functions())
+def test_a_snapshot_has_nothing_that_must_be_unique_and_no_connection(name: str) -> None:
+    root = TEMPLATE.parent
+    environment = {
+        "PYTHONPATH": f"{root / 'layers/shared'}:{root / 'functions'}",
+        "DATABASE_URL": "postgresql+psycopg://user:password@127.0.0.1:1/never-opened",
+        "SECRET_KEY": A_SECRET_KEY,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", INITIALIZATION, functions()[name]["Handler"]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_api_gateway_and_schedules_call_the_alias() -> None:
