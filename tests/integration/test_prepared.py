@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, column, event, insert, select, tab
 from sqlalchemy.exc import DBAPIError
 
 from coordinator.core.database import Database
-from coordinator.core.prepared import Prepared
+from coordinator.core.prepared import Later, Prepared
 from tests.databases import PostgresCluster
 
 THINGS = table("things", *(column(name) for name in ("id", "name", "amount", "share")))
@@ -86,6 +86,28 @@ def test_statements_take_effect_in_their_order(database: Database, add: Prepared
     database.write(work)
 
     assert names(database) == ["first second third fourth fifth sixth"]
+
+
+def test_what_waits_tells_what_it_gave_once_it_is_committed(database: Database, add: Prepared) -> None:
+    rename = Prepared(text("UPDATE things SET name = name || :more RETURNING name"))
+
+    def work(tx: Connection) -> tuple[Later, Later]:
+        return add.later(tx, ADD), rename.later(tx, {"more": " second"})
+
+    added, renamed = database.write(work)
+
+    assert (added.rows(), renamed.rows()) == ([], [("first second",)])
+
+
+def test_what_is_asked_for_before_is_run_at_once_and_in_order(database: Database, add: Prepared) -> None:
+    rename = Prepared(text("UPDATE things SET name = name || :more RETURNING name"))
+
+    def work(tx: Connection) -> list[Any]:
+        add.later(tx, ADD)
+        second, third = (rename.later(tx, {"more": more}) for more in (" second", " third"))
+        return [third.rows(), second.rows(), tx.scalar(select(THINGS.c.name))]
+
+    assert database.write(work) == [[("first second third",)], [("first second",)], "first second third"]
 
 
 def test_what_waits_is_undone_with_the_rest(database: Database, add: Prepared) -> None:

@@ -8,7 +8,7 @@ they are called.
 
 import sqlite3
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
@@ -34,21 +34,22 @@ class Prepared:
 
     def rows(self, tx: Connection, values: Values) -> list[Any]:
         """All rows, with the columns as attributes."""
-        if tx.dialect.name == "sqlite":
-            return self._on_sqlite(tx, values)
-        return _wire(tx).run(tx, self._text_for_postgres(values), values)
+        return self.later(tx, values).rows()
 
     def first(self, tx: Connection, values: Values) -> Any:
         """The first row; None if there is none."""
         rows = self.rows(tx, values)
         return rows[0] if rows else None
 
-    def later(self, tx: Connection, values: Values) -> None:
-        """Runs it with the next statement, or with the commit; what is wrong with it shows there."""
+    def later(self, tx: Connection, values: Values) -> "Later":
+        """Runs it with the next statement, or with the commit; what is wrong with it shows there.
+
+        What it gives may be asked for when the transaction is committed; asked for before, it is run at once.
+        """
         if tx.dialect.name == "sqlite":
-            self._on_sqlite(tx, values)
-        else:
-            _wire(tx).add(tx, self._text_for_postgres(values), values)
+            return _Done(self._on_sqlite(tx, values))
+        wire: Wire = tx.connection.driver_connection.wire  # type: ignore[union-attr]
+        return wire.add(tx, self._text_for_postgres(values), values)
 
     def ask(self, engine: Engine, values: Values) -> "Asked":
         """Sends it to a PostgreSQL server as a transaction of its own; what it gives can be asked for later."""
@@ -76,6 +77,20 @@ class Prepared:
         return self._postgres
 
 
+class Later(Protocol):
+    """A statement that may not have been run yet."""
+
+    def rows(self) -> list[Any]:
+        """All rows, with the columns as attributes."""
+
+
+class _Done(NamedTuple):
+    found: list[Any]
+
+    def rows(self) -> list[Any]:
+        return self.found
+
+
 class _SqliteText:
     def __init__(self, element: Executable, values: Values) -> None:
         known = compiled(element, SQLiteDialect(paramstyle="named"), values)
@@ -96,8 +111,3 @@ class _SqliteText:
         if self._row is None:
             self._row = row_of(column[0] for column in cursor.description)
         return [self._row(*row) for row in found]
-
-
-def _wire(tx: Connection) -> "Wire":
-    wire: Wire = tx.connection.driver_connection.wire  # type: ignore[union-attr]
-    return wire

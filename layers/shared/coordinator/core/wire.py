@@ -68,8 +68,8 @@ def follow_transactions(engine: Engine) -> None:
 class Asked:
     """A statement that was sent by itself, and whose result nobody has waited for yet."""
 
-    def __init__(self, text: "PostgresText") -> None:
-        self.text = text
+    def __init__(self, text: "PostgresText", values: Values) -> None:
+        self.text, self.values = text, values
         self._result: Any = None
         self._error: Error | None = None
 
@@ -86,8 +86,29 @@ class Asked:
             raise self._error
         return self.text.rows(self._result)[0]
 
-    def heard(self, result: Any, error: Error | None = None) -> None:
-        self._result, self._error = result, error
+    def heard(self, result: Any) -> None:
+        self._result = result
+
+    def failed(self, error: Error) -> None:
+        self._error = error
+
+
+class Waiting:
+    """A statement of a transaction that goes with the next trip."""
+
+    def __init__(self, wire: "Wire", tx: Connection, text: "PostgresText", values: Values) -> None:
+        self.text, self.values = text, values
+        self._wire, self._tx = wire, tx
+        self._result: Any = None
+
+    def rows(self) -> list[Any]:
+        """All rows; if it still waits, that takes a trip."""
+        if self._result is None:
+            self._wire.send(self._tx)
+        return self.text.rows(self._result)
+
+    def heard(self, result: Any) -> None:
+        self._result = result
 
 
 class PostgresText:
@@ -142,26 +163,26 @@ class Wire:
         self._poll = select.poll()
         self._poll.register(self._pgconn.socket, select.POLLIN)
         # What goes with the next trip.
-        self.waiting: list[tuple[PostgresText, Values]] = []
+        self.waiting: list[Waiting] = []
         # What is under way while the connection is in the pool.
         self.asked: Asked | None = None
-        self._sent: list[bytes | None] = []
+        # Of each command that is under way, the name that it prepares or who hears its result.
+        self._sent: list[bytes | Asked | Waiting | None] = []
 
-    def add(self, tx: Connection, text: PostgresText, values: Values) -> None:
+    def add(self, tx: Connection, text: PostgresText, values: Values) -> Waiting:
         tell_listeners(tx, text.text, values)
-        self.waiting.append((text, values))
-
-    def run(self, tx: Connection, text: PostgresText, values: Values) -> list[Any]:
-        self.add(tx, text, values)
-        return text.rows(self.send(tx))
+        added = Waiting(self, tx, text, values)
+        self.waiting.append(added)
+        return added
 
     def ask(self, text: PostgresText, values: Values) -> Asked:
         """Sends a statement as a transaction of its own, and waits for nothing."""
-        self._send([(text, values)], begin=False, commit=False)
+        asked = Asked(text, values)
+        self._send([asked], begin=False, commit=False)
         while self._pgconn.flush():
             self._poll_to_send()
-        self.asked = Asked(text)
-        return self.asked
+        self.asked = asked
+        return asked
 
     def hear(self) -> None:
         """Waits for what was asked, and lets the connection be used again.
@@ -173,22 +194,22 @@ class Wire:
         if asked is None:
             return
         try:
-            asked.heard(self._receive()[-1])
+            self._receive()
         except Error as error:
-            asked.heard(None, error)
+            asked.failed(error)
             if self._pgconn.status != ConnStatus.OK:
                 raise DisconnectionError from error
 
-    def send(self, tx: Connection) -> Any:
-        """Sends what waits, and gives the result of the last statement."""
+    def send(self, tx: Connection) -> None:
+        """Sends what waits, and hears what it gives."""
         waiting, self.waiting = self.waiting, []
         try:
-            return self._pipeline(waiting, begin=not self._driver.autocommit)[-1]
+            self._pipeline(waiting, begin=not self._driver.autocommit)
         except Error as error:
             lost = self._pgconn.status != ConnStatus.OK or (error.sqlstate or "").startswith(_CONNECTION_LOST)
             if lost:
                 tx.invalidate(error)
-            raise wrapped(tx, waiting[-1][0].text, error, Error, lost=lost) from error
+            raise wrapped(tx, waiting[-1].text.text, error, Error, lost=lost) from error
         except BaseException:
             # Answers may be under way that nobody would wait for.
             tx.invalidate()
@@ -208,27 +229,25 @@ class Wire:
             with suppress(Error):
                 self._pgconn.exec_(_ROLLBACK)
 
-    def _pipeline(
-        self, statements: Sequence[tuple[PostgresText, Values]], *, begin: bool, commit: bool = False
-    ) -> list[Any]:
-        """Sends statements in one go, and gives their results.
+    def _pipeline(self, statements: Sequence[Waiting], *, begin: bool, commit: bool = False) -> None:
+        """Sends statements in one go, and hears their results.
 
         Raises:
             Error: one of them failed, the first that did; those after it were not run. Or the connection broke.
         """
         self._send(statements, begin=begin, commit=commit)
-        return self._receive()
+        self._receive()
 
-    def _send(self, statements: Sequence[tuple[PostgresText, Values]], *, begin: bool, commit: bool) -> None:
+    def _send(self, statements: Sequence[Asked | Waiting], *, begin: bool, commit: bool) -> None:
         pgconn = self._pgconn
-        given = [(text, text.parameters(values)) for text, values in statements]
-        # Of each command that is sent, the name that it prepares.
-        self._sent = sent = list[bytes | None]()
+        given = [(statement, statement.text.parameters(statement.values)) for statement in statements]
+        self._sent = sent = list[bytes | Asked | Waiting | None]()
         pgconn.enter_pipeline_mode()
         if begin and pgconn.transaction_status == TransactionStatus.IDLE:
             pgconn.send_query_params(_BEGIN[self._driver.isolation_level], None)
             sent.append(None)
-        for text, parameters in given:
+        for statement, parameters in given:
+            text = statement.text
             if self._driver.prepare_threshold is None:
                 pgconn.send_query_params(text.sql, parameters, param_types=text.types)
             else:
@@ -236,25 +255,26 @@ class Wire:
                     pgconn.send_prepare(text.name, text.sql, param_types=text.types)
                     sent.append(text.name)
                 pgconn.send_query_prepared(text.name, parameters)
-            sent.append(None)
+            sent.append(statement)
         if commit:
             pgconn.send_query_params(_COMMIT, None)
             sent.append(None)
         pgconn.pipeline_sync()
 
-    def _receive(self) -> list[Any]:
+    def _receive(self) -> None:
         results = [self._result_of_command() for _ in self._sent]
         self._result()
         self._pgconn.exit_pipeline_mode()
-        for name, result in zip(self._sent, results, strict=True):
+        for sent, result in zip(self._sent, results, strict=True):
             if result.status == ExecStatus.FATAL_ERROR:
                 failure = error_from_result(result)
                 if failure.sqlstate == _STATEMENT_FORGOTTEN:
                     self._prepared.clear()
                 raise failure
-            if name is not None:
-                self._prepared.add(name)
-        return results
+            if isinstance(sent, bytes):
+                self._prepared.add(sent)
+            elif sent is not None:
+                sent.heard(result)
 
     def _result_of_command(self) -> Any:
         result = self._result()
