@@ -49,7 +49,7 @@ async def submit_job(body: JobCreate, client: Caller, request: Request, once: On
 
     def reply(tx: Connection) -> Reply:
         job = service.submit(tx, client.id, body, user_id=client.user_id)
-        return Reply(job, headers={"Location": f"{request.scope['root_path']}{router.prefix}/{job.id}"})
+        return Reply(job.read, headers={"Location": f"{request.scope['root_path']}{router.prefix}/{job.id}"})
 
     return once.write(reply)
 

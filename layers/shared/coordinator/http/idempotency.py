@@ -36,7 +36,8 @@ _Key = Annotated[
 class Reply(NamedTuple):
     """What a creating POST answers."""
 
-    body: BaseModel
+    # Or what makes it, called when nothing is left to be done but the commit, or after that.
+    body: BaseModel | Callable[[], BaseModel]
     status: int = 201
     headers: Mapping[str, str] = MappingProxyType({})
     # Whether it shows a secret, which is then not stored as it is.
@@ -114,7 +115,8 @@ def _keyed(request: Request, key: str) -> KeyedRequest:
 
 
 def _rendered(reply: Reply) -> Answer:
-    return Answer(reply.status, dict(reply.headers), reply.body.model_dump_json(by_alias=True))
+    body = reply.body if isinstance(reply.body, BaseModel) else reply.body()
+    return Answer(reply.status, dict(reply.headers), body.model_dump_json(by_alias=True))
 
 
 def _response(answer: Answer) -> Response:

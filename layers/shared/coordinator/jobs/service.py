@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, RowMapping, Select, and_, bindparam, insert, select
 
@@ -16,7 +16,7 @@ from coordinator.core.errors import Forbidden, InvalidInput
 from coordinator.core.ids import is_id, new_id
 from coordinator.core.money import format_aitbc
 from coordinator.core.pages import fetch_page
-from coordinator.core.prepared import Prepared
+from coordinator.core.prepared import Later, Prepared
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.jobs.classes import eligible_miners, ensure_class, requirements_of
 from coordinator.jobs.errors import InvalidJobType, JobNotFound, JobNotReady
@@ -40,7 +40,25 @@ _FIRST_LOOK_SECONDS = 0.05
 _LONGEST_LOOK_SECONDS = 1.0
 
 
-def submit(tx: Connection, client_id: str, body: JobCreate, *, user_id: str | None = None) -> JobRead:
+class Submitted(NamedTuple):
+    """A new job, which may still have to be committed."""
+
+    id: str
+    row: dict[str, Any]
+    inserted: Later
+
+    @property
+    def created_us(self) -> int:
+        return int(self.inserted.rows()[0].created_us)
+
+    def read(self) -> JobRead:
+        """The job as its client sees it. Before the commit this takes a trip to the database."""
+        created_us = self.created_us
+        times = {"created_us": created_us, "updated_us": created_us, "expires_us": created_us + _ttl_us(self.row)}
+        return _read({**_UNSET, **self.row, **times})
+
+
+def submit(tx: Connection, client_id: str, body: JobCreate, *, user_id: str | None = None) -> Submitted:
     """Puts a job into the queue, and holds what it may cost of the balance of the user whose key the client has.
 
     Raises:
@@ -77,11 +95,10 @@ def submit(tx: Connection, client_id: str, body: JobCreate, *, user_id: str | No
         "parameters_sha256": sha256_hex(parameters),
         "parameters": parameters,
     }
-    created_us = _insert(tx, row)
+    job = Submitted(row["id"], row, _insert(tx, row))
     if payer_id is not None:
-        hold(tx, Hold(row["id"], row["holds"], payer_id, row["max_price_atoms"]), created_us)
-    times = {"created_us": created_us, "updated_us": created_us, "expires_us": created_us + _ttl_us(row)}
-    return _read({**_UNSET, **row, **times})
+        hold(tx, Hold(job.id, row["holds"], payer_id, row["max_price_atoms"]), job.created_us)
+    return job
 
 
 _NOW = clock.STATEMENT_NOW_US_POSTGRES
@@ -89,16 +106,15 @@ _TTL = bindparam("ttl_us", type_=BigInteger)
 # On Postgres the time comes with the statement that needs it, not by one of its own.
 _INSERT = Prepared(
     insert(jobs).values(created_us=_NOW, updated_us=_NOW, expires_us=_NOW + _TTL).returning(jobs.c.created_us),
-    sqlite=insert(jobs),
+    sqlite=insert(jobs).returning(jobs.c.created_us),
 )
 
 
-def _insert(tx: Connection, row: dict[str, Any]) -> int:
+def _insert(tx: Connection, row: dict[str, Any]) -> Later:
     if tx.dialect.name == "postgresql":
-        return int(_INSERT.first(tx, {**row, "ttl_us": _ttl_us(row)}).created_us)
+        return _INSERT.later(tx, {**row, "ttl_us": _ttl_us(row)})
     now = clock.machine_now_us()
-    _INSERT.later(tx, {**row, "created_us": now, "updated_us": now, "expires_us": now + _ttl_us(row)})
-    return now
+    return _INSERT.later(tx, {**row, "created_us": now, "updated_us": now, "expires_us": now + _ttl_us(row)})
 
 
 def _ttl_us(row: dict[str, Any]) -> int:
