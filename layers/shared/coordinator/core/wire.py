@@ -57,7 +57,7 @@ def follow_transactions(engine: Engine) -> None:
     def rollback(connection: Any) -> None:
         wire = connection.driver_connection.wire
         # What is asked alone is no part of a transaction.
-        if wire.asked is None:
+        if wire.asked is None and not wire.idle:
             wire.rollback()
             undo(connection)
 
@@ -168,6 +168,11 @@ class Wire:
         self.asked: Asked | None = None
         # Of each command that is under way, the name that it prepares or who hears its result.
         self._sent: list[bytes | Asked | Waiting | None] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to undo."""
+        return not self.waiting and self._pgconn.transaction_status == TransactionStatus.IDLE
 
     def add(self, tx: Connection, text: PostgresText, values: Values) -> Waiting:
         tell_listeners(tx, text.text, values)
