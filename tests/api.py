@@ -150,6 +150,7 @@ def forget_process_state() -> None:
     classes._committed.clear()
     queue._Counted.until = 0.0
     queue._rankings.clear()
+    queue._seen.clear()
 
 
 def logged(records: list[LogRecord]) -> str:

@@ -81,7 +81,7 @@ async def poll_jobs(owner: Caller, response: Response, limit: Limit = 50, miner_
     its `concurrency` is told those again, so a lost answer costs nothing. Ask again after `poll_after_seconds`.
     """
     response.headers["Cache-Control"] = "no-store"
-    return database().write(lambda tx: queue.poll(tx, owner.id, miner_id, limit))
+    return queue.claim(owner.id, miner_id, limit)
 
 
 @router.post("/jobs", response_description="The jobs that it now holds.", responses=errors(*_NO_SUCH_MINER))

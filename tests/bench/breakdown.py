@@ -280,17 +280,20 @@ class _UseCases:
         from coordinator.jobs.schemas import JobCreate, ResultCreate
 
         body = JobCreate.model_validate(JOB)
-        submit, _ = self._timed("submit", lambda tx: service.submit(tx, self._client, body))
-        claim, polled = self._timed("claim", lambda tx: queue.poll(tx, self._owner, self._miner_id, 1))
+        write = self._database.write
+        submit, _ = self._timed("submit", lambda: write(lambda tx: service.submit(tx, self._client, body)).read())
+        claim, polled = self._timed("claim", lambda: queue.claim(self._owner, self._miner_id, 1))
         [job] = polled.items
         answer = ResultCreate(job_id=job.id, lease_token=job.lease_token, result=RESULT)
-        result, _ = self._timed("result", lambda tx: results.answer(tx, self._owner, self._miner_id, answer))
+        result, _ = self._timed(
+            "result", lambda: write(lambda tx: results.answer(tx, self._owner, self._miner_id, answer))
+        )
         return [submit, claim, result]
 
-    def _timed(self, name: str, work: Callable[[Any], Any]) -> tuple[tuple[str, float, float, float], Any]:
+    def _timed(self, name: str, call: Callable[[], Any]) -> tuple[tuple[str, float, float, float], Any]:
         self._sql.reset()
         began = time.perf_counter()
-        outcome = self._database.write(work)
+        outcome = call()
         return (name, _since(began), self._sql.milliseconds(), sum(self._sql.commits)), outcome
 
 

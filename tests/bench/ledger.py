@@ -98,12 +98,12 @@ def _run(meet: Meet, case: str, jobs: int, number: int) -> tuple[float, float]:
     database().write(lambda tx: adjust(tx, owner, user_id, money))
     miner = {"address": f"payee-{whose}", "capabilities": [JOB["job_type"]], "region": f"bench-{number}"}
     registration = MinerRegister.model_validate({**miner, "price": price})
-    database().write(lambda tx: leases.register(tx, owner, registration))
+    miner_id = database().write(lambda tx: leases.register(tx, owner, registration)).miner.id
     job = JobCreate.model_validate({**JOB, "constraints": {"region": miner["region"]}, "max_price": offered})
 
     def cycle() -> None:
-        database().write(lambda tx: service.submit(tx, owner, job, user_id=user_id))
-        [assignment] = database().write(lambda tx: queue.poll(tx, owner, None, 1)).items
+        database().write(lambda tx: service.submit(tx, owner, job, user_id=user_id)).read()
+        [assignment] = queue.claim(owner, miner_id, 1).items
         answer = ResultCreate(job_id=assignment.id, lease_token=assignment.lease_token, result=RESULT)
         database().write(lambda tx: results.answer(tx, owner, None, answer))
 

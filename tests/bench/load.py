@@ -179,13 +179,13 @@ def _run_use_cases(meet: Meet, jobs: int, number: int) -> _Part:
 
     owner = new_id()
     registration = MinerRegister(address=f"direct-{number}", capabilities=["llm_inference"])
-    database().write(lambda tx: leases.register(tx, owner, registration))
+    miner_id = database().write(lambda tx: leases.register(tx, owner, registration)).miner.id
     meet()
     part = _Part(began=time.time())
     for _ in range(jobs):
-        database().write(lambda tx: service.submit(tx, owner, JobCreate.model_validate(JOB)))
+        database().write(lambda tx: service.submit(tx, owner, JobCreate.model_validate(JOB))).read()
         # While another process is at the only job that this poll sees, it comes back empty.
-        while not (items := database().write(lambda tx: queue.poll(tx, owner, None, 1)).items):
+        while not (items := queue.claim(owner, miner_id, 1).items):
             pass
         [assignment] = items
         answer = ResultCreate(job_id=assignment.id, lease_token=assignment.lease_token, result=RESULT)

@@ -67,6 +67,21 @@ def test_a_poll_reads_jobs_by_the_queue(miner: Api, database_url: str, job_type:
     assert re.search(r"Limit .*\n.*using jobs_unfinished", plans)
 
 
+@pytest.mark.parametrize("price", ["0", "0.1"])
+@pytest.mark.parametrize("limit", [1, 9])
+def test_a_known_miners_poll_reads_jobs_by_the_queue(miner: Api, database_url: str, price: str, limit: int) -> None:
+    me = miner.as_(miner.key, miner.register(price=price, concurrency=9)["id"])
+    me.poll()
+    fill_with_jobs(database_url)
+    me.poll(limit)
+
+    plans = plans_of(lambda: me.poll(limit))
+
+    assert "LockRows" in plans
+    assert read_by(plans, "jobs") - {"jobs_queue", "jobs_pk"} == {"jobs_unfinished"}
+    assert read_by(plans, "attempts") == {"attempts_held", "attempts_expiry"}
+
+
 def test_plans_made_while_the_tables_are_small_are_those_for_large_ones(
     client: Api, miner: Api, database_url: str
 ) -> None:

@@ -96,7 +96,7 @@ def _show(size: Size, systems: list[str], medians: dict[str, dict[str, float]]) 
         note=(
             "Each connection is a process of its own, every commit is durable, all queues hold the same parameters. "
             "Procrastinate: fetch_job, defer_async, finish_job over its psycopg pool; PgQueuer: dequeue, enqueue, "
-            "log_jobs over asyncpg; both under uvloop and with prepared statements. Ours: jobs.queue.poll, "
+            "log_jobs over asyncpg; both under uvloop and with prepared statements. Ours: jobs.queue.claim, "
             "jobs.service.submit, jobs.results.answer with a signed receipt for each job. "
             f"A worker is theirs with its defaults (PgQueuer finishes in batches of {BATCH}) and an empty task."
         ),

@@ -53,7 +53,7 @@ def _cycle(_url: str, number: int, seconds: float, meet: Meet) -> Share:
     meet()
     jobs, began = 0, time.time()
     while time.time() < began + seconds:
-        database().write(lambda tx: service.submit(tx, client, JobCreate.model_validate(_JOB)))
+        database().write(lambda tx: service.submit(tx, client, JobCreate.model_validate(_JOB))).read()
         for assignment in poll(1):
             poll.answer(assignment)
             jobs += 1
@@ -86,7 +86,7 @@ class _Polls:
 
     def __call__(self, limit: int) -> list[Assignment]:
         self._asked = self._ids[next(self._turn) % _MINERS]
-        return database().write(lambda tx: queue.poll(tx, self._owner, self._asked, limit)).items
+        return queue.claim(self._owner, self._asked, limit).items
 
     def answer(self, job: Assignment) -> None:
         answer = ResultCreate(job_id=job.id, lease_token=job.lease_token, result="done")

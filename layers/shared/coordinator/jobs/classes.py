@@ -93,14 +93,15 @@ def _version_matches(offered: str, wanted: str) -> bool:
 
 
 @dataclass
-class _Known:
+class Known:
     """What this process has worked out for one miner profile."""
 
+    # The newest class that was looked at.
     number: int = 0
     eligible: frozenset[int] = frozenset()
 
 
-_known: dict[str, _Known] = {}
+_known: dict[str, Known] = {}
 _profiles: dict[str, dict[str, Any]] = {}
 _MAX_PROFILES = 1000
 
@@ -115,7 +116,7 @@ def eligible_classes(tx: Connection, profile_sha256: str, newest_class: int) -> 
     if known is None:
         if len(_known) >= _MAX_PROFILES:
             _known.clear()
-        known = _known[profile_sha256] = _Known()
+        known = _known[profile_sha256] = Known()
     if newest_class > known.number:
         profile = _profile(tx, profile_sha256)
         if profile is None:
@@ -124,6 +125,11 @@ def eligible_classes(tx: Connection, profile_sha256: str, newest_class: int) -> 
         known.eligible |= {row.number for row in newer if can_serve(profile, json.loads(row.requirements))}
         known.number = newest_class
     return known.eligible
+
+
+def known_classes(profile_sha256: str) -> Known | None:
+    """What is known without asking the database; classes may have come since."""
+    return _known.get(profile_sha256)
 
 
 def eligible_miners(tx: Connection, class_number: int, max_price_atoms: int) -> int:

@@ -2,22 +2,23 @@
 
 import json
 import random
-import secrets
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, func, insert, select, text, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, func, select, text, update
 
 from coordinator.core import clock
 from coordinator.core.config import settings
+from coordinator.core.database import database
 from coordinator.core.money import format_aitbc
-from coordinator.core.prepared import Prepared
-from coordinator.jobs.classes import NEWEST_CLASS, eligible_classes
+from coordinator.jobs import claims
+from coordinator.jobs.classes import NEWEST_CLASS, eligible_classes, known_classes
 from coordinator.jobs.expiry import anything_overdue, expire_locked, sweep
+from coordinator.jobs.heads import HEADS_POSTGRES, HEADS_SQLITE, ORDER
 from coordinator.jobs.lifecycle import attempts, jobs
 from coordinator.jobs.models import HELD
-from coordinator.jobs.schemas import HIGHEST_PRIORITY, Assignment, PollRead
+from coordinator.jobs.schemas import Assignment, PollRead
 from coordinator.miners import service as miners_service
 from coordinator.miners.models import IS_ACTIVE
 from coordinator.miners.service import miners
@@ -26,85 +27,6 @@ _SWEEP_LIMIT = 20
 
 # Nothing of a caller is ever put into these texts; what varies is bound.
 # ruff: noqa: S608
-_ORDER = "{0}.priority DESC, {0}.max_price_atoms DESC, {0}.id".format
-_WAITING = "h.status = 'pending' AND h.class_number = c.number"
-_PRIORITIES = " UNION ALL ".join(f"SELECT {number} AS priority" for number in range(HIGHEST_PRIORITY + 1))
-# The first job of a class costs one look into the index `jobs_queue`, however many jobs wait behind it. If it pays too
-# little, one look for each priority finds the first that pays enough.
-_FIRST = f"""
-coalesce(
-    (
-        SELECT f.id FROM (
-            SELECT h.id, h.max_price_atoms FROM jobs AS h WHERE {_WAITING} ORDER BY {_ORDER("h")} LIMIT 1
-        ) AS f
-        WHERE f.max_price_atoms >= :price
-    ),
-    (
-        SELECT f.id FROM ({_PRIORITIES}) AS p
-        JOIN jobs AS f ON f.id = (
-            SELECT h.id FROM jobs AS h
-            WHERE {_WAITING} AND h.priority = p.priority AND h.max_price_atoms >= :price
-            ORDER BY {_ORDER("h")} LIMIT 1
-        )
-        WHERE :price > 0
-        ORDER BY {_ORDER("f")} LIMIT 1
-    )
-)
-"""
-_CLASSES = {
-    "sqlite": "(SELECT value AS number FROM json_each(:classes)) AS c",
-    "postgresql": "unnest(CAST(:classes AS bigint[])) AS c(number)",
-}
-
-
-def _in_order(dialect: str, columns: str, limit: str) -> str:
-    """The classes by their first jobs `j`."""
-    return f"""
-    SELECT {columns} FROM {_CLASSES[dialect]} JOIN jobs AS j ON j.id = {_FIRST} ORDER BY {_ORDER("j")} LIMIT {limit}
-    """
-
-
-# The count and the time are this statement's own: what was read with the miner may be older than the lock on it, and a
-# lease that ended after the poll began must have ended before this one begins.
-_TAKE = """
-UPDATE jobs
-SET status = 'running', attempts = attempts + 1, miner_id = :miner_id, started_us = {now}, updated_us = {now}
-WHERE id = ({job})
-    AND (SELECT count(*) FROM attempts WHERE outcome IS NULL AND attempts.miner_id = :miner_id) < :concurrency
-RETURNING id, job_type, parameters, constraints, attempts, max_attempts, timeout_seconds, expires_us, started_us,
-    max_price_atoms, payer_id, holds
-"""
-_TAKE_SQLITE = Prepared(text(_TAKE.format(job=_in_order("sqlite", "j.id", "1"), now=clock.NOW_US_SQL["sqlite"])))
-_LEASE = Prepared(insert(attempts))
-# Only the job that is taken gets locked: its class is found first, then the class's first job that nobody else holds.
-_TAKE_POSTGRES = _TAKE.format(
-    job=f"""
-    SELECT h.id FROM jobs AS h
-    WHERE h.status = 'pending' AND h.class_number = (SELECT class_number FROM best)
-        AND h.priority <= (SELECT priority FROM best) AND h.max_price_atoms >= :price
-    ORDER BY {_ORDER("h")} LIMIT 1 FOR UPDATE SKIP LOCKED
-    """,
-    now=clock.NOW_US_SQL["postgresql"],
-)
-# One round trip instead of two; SQLite has no writes in WITH, and no round trips. Of a class whose jobs are all held by
-# others there is a row with its number alone.
-_TAKE_AND_LEASE_POSTGRES = Prepared(
-    text(f"""
-    WITH best AS (
-        {_in_order("postgresql", "j.class_number, j.priority", "1")}
-    ), taken AS (
-        {_TAKE_POSTGRES}
-    ), leased AS (
-        INSERT INTO attempts (job_id, attempt, miner_id, lease_token, started_us, lease_expires_us, deadline_us,
-            progress_percent)
-        SELECT id, attempts, :miner_id, :lease_token, started_us, least(started_us + :lease_us, deadline_us),
-            deadline_us, 0
-        FROM (SELECT *, started_us + CAST(timeout_seconds AS bigint) * {clock.SECOND_US} AS deadline_us FROM taken) AS t
-        WHERE expires_us > started_us
-    )
-    SELECT best.class_number, taken.* FROM best LEFT JOIN taken ON true
-    """)
-)
 # Hops from class to class in the index `jobs_queue`, however many jobs wait in each.
 _WAITING_CLASSES = text("""
 WITH RECURSIVE found(number) AS (
@@ -115,7 +37,10 @@ WITH RECURSIVE found(number) AS (
 )
 SELECT number FROM found WHERE number IS NOT NULL
 """)
-_RANK = {dialect: text(_in_order(dialect, "j.class_number", ":most")) for dialect in _CLASSES}
+_RANK = {
+    dialect: text(f"SELECT j.class_number FROM {heads} ORDER BY {ORDER('j')} LIMIT :most")
+    for dialect, heads in (("sqlite", HEADS_SQLITE), ("postgresql", HEADS_POSTGRES))
+}
 # Up to so many classes are looked at in each claim.
 _FEW_CLASSES = 64
 _RANKED_CLASSES = 1024
@@ -158,6 +83,14 @@ _IDLENESS_SHARE = 0.25
 _ACTIVE_MINERS_KEPT_SECONDS = 5
 
 
+def claim(owner_id: str, miner_id: str | None, limit: int) -> PollRead:
+    """Leases the next jobs to a miner, as `poll` does, in a transaction of its own.
+
+    On PostgreSQL that is one trip, as long as nothing has changed about a miner that polled here before.
+    """
+    return _claim_alone(owner_id, miner_id, limit) or database().write(lambda tx: poll(tx, owner_id, miner_id, limit))
+
+
 def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> PollRead:
     """Leases the next jobs to a miner, as many as it may still hold and asked for.
 
@@ -171,6 +104,7 @@ def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> Pol
     now = miner.now_us
     if miner.status != miners_service.ACTIVE:
         miners_service.revive(tx, miner.id, now)
+    _note_seen(miner)
     if miner.held >= miner.concurrency:
         return PollRead(items=_redelivered(tx, miner, limit, now), poll_after_seconds=_HOLDING_ALL_SECONDS)
     eligible = eligible_classes(tx, miner.profile_sha256, miner.newest_class)
@@ -178,12 +112,69 @@ def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> Pol
     items, more_waits = _claim(tx, miner, classes, min(limit, miner.concurrency - miner.held))
     if items and now - miner.last_assigned_us > _ASSIGNED_KNOWN_US:
         tx.execute(_NOTE_ASSIGNED, {"this_miner": miner.id, "now": now})
-    return PollRead(items=items, poll_after_seconds=_poll_after_seconds(tx, miner, now, more_waits=more_waits))
+    if more_waits:
+        return PollRead(items=items, poll_after_seconds=_SOONEST_SECONDS)
+    idle_us = now - miner.last_assigned_us
+    return PollRead(items=items, poll_after_seconds=_idle_seconds(idle_us, _active_miners(tx)))
 
 
 def _polling(tx: Connection, owner_id: str, miner_id: str | None) -> Row[Any]:
     heartbeat_timeout_us = settings().heartbeat_timeout_seconds * clock.SECOND_US
     return miners_service.acting(tx, owner_id, miner_id, lookup=_POLLING, heartbeat_timeout_us=heartbeat_timeout_us)
+
+
+@dataclass
+class _Seen:
+    """A miner as it was when it last polled this process."""
+
+    profile_sha256: str
+    price_atoms: int
+    concurrency: int
+    # Till then it need not be noted that it got a job.
+    assigned_known_until: float = 0.0
+
+
+_seen: dict[str, _Seen] = {}
+_MAX_SEEN = 10_000
+
+
+def _note_seen(miner: Row[Any]) -> None:
+    if len(_seen) >= _MAX_SEEN:
+        _seen.clear()
+    _seen[miner.id] = _Seen(miner.profile_sha256, miner.price_atoms, miner.concurrency)
+
+
+def _claim_alone(owner_id: str, miner_id: str | None, limit: int) -> PollRead | None:
+    """What a miner gets that is known to this process; None if there is more to do than to give it jobs."""
+    seen = _seen.get(miner_id or "")
+    known = known_classes(seen.profile_sha256) if seen else None
+    if miner_id is None or seen is None or known is None or len(known.eligible) > _FEW_CLASSES:
+        return None
+    if database().engine.dialect.name != "postgresql":
+        return None
+    miner = claims.Known(
+        id=miner_id,
+        owner_id=owner_id,
+        profile_sha256=seen.profile_sha256,
+        price_atoms=seen.price_atoms,
+        concurrency=seen.concurrency,
+        classes=list(known.eligible),
+        newest_class=known.number,
+    )
+    note_assigned = time.monotonic() >= seen.assigned_known_until
+    answer = claims.take_alone(miner, limit, note_assigned=note_assigned)
+    if answer is None:
+        return None
+    if answer.found.taken:
+        if note_assigned:
+            seen.assigned_known_until = time.monotonic() + _ASSIGNED_KNOWN_US / clock.SECOND_US
+        items = [_assignment(miner.price_atoms, taken) for taken in answer.found.taken]
+        return PollRead(items=items, poll_after_seconds=_SOONEST_SECONDS)
+    if answer.found.wanted:
+        # Others are at the same jobs, so the next is to be looked for in one class after the other.
+        return None
+    idle_us = answer.now_us - answer.last_assigned_us
+    return PollRead(items=[], poll_after_seconds=_idle_seconds(idle_us, _active_miners()))
 
 
 def _claim(tx: Connection, miner: Row[Any], classes: list[int], count: int) -> tuple[list[Assignment], bool]:
@@ -195,45 +186,23 @@ def _claim(tx: Connection, miner: Row[Any], classes: list[int], count: int) -> t
     overdue = 0
     taken_by_others = False
     while classes and len(items) < count and overdue < _MAX_OVERDUE:
-        lease_token = secrets.token_hex(16)
-        job = _take(tx, miner, classes[:_FEW_CLASSES], lease_token)
-        if job is None:
-            del classes[:_FEW_CLASSES]
-        elif job.id is None:
-            classes.remove(job.class_number)
+        # Others are at the same jobs, so the next is looked for in one class after the other.
+        most = 1 if taken_by_others else count - len(items)
+        found = claims.take(tx, miner, classes[:_FEW_CLASSES], most)
+        for taken in found.taken:
+            if taken.lease_token is None:
+                overdue += 1
+                tx.execute(update(jobs).where(jobs.c.id == taken.job.id).values(_TAKEN_BACK))
+                expire_locked(tx, taken.job, taken.job.started_us)
+            else:
+                items.append(_assignment(miner.price_atoms, taken))
+        if len(found.taken) < found.wanted:
             taken_by_others = True
-        elif job.expires_us <= job.started_us:
-            overdue += 1
-            tx.execute(update(jobs).where(jobs.c.id == job.id).values(_TAKEN_BACK))
-            expire_locked(tx, job, job.started_us)
-        else:
-            lease_expires_us, _ = _lease_ends(job)
-            items.append(_assignment(miner, job, job.attempts, lease_token, lease_expires_us, job.started_us))
-    return items, bool(items) or taken_by_others or overdue == _MAX_OVERDUE
-
-
-def _take(tx: Connection, miner: Row[Any], classes: list[int], lease_token: str) -> Any:
-    """Takes the best job and leases it, unless it is past its time: then the caller must end it."""
-    wanted = {"price": miner.price_atoms, "miner_id": miner.id, "concurrency": miner.concurrency}
-    if tx.dialect.name == "postgresql":
-        lease_us = settings().lease_seconds * clock.SECOND_US
-        lease = {"lease_token": lease_token, "lease_us": lease_us}
-        return _TAKE_AND_LEASE_POSTGRES.first(tx, {**wanted, "classes": classes, **lease})
-    job = _TAKE_SQLITE.first(tx, {**wanted, "classes": json.dumps(classes)})
-    if job is not None and job.expires_us > job.started_us:
-        lease_expires_us, deadline_us = _lease_ends(job)
-        lease = {
-            "job_id": job.id,
-            "attempt": job.attempts,
-            "miner_id": miner.id,
-            "lease_token": lease_token,
-            "started_us": job.started_us,
-            "lease_expires_us": lease_expires_us,
-            "deadline_us": deadline_us,
-            "progress_percent": 0.0,
-        }
-        _LEASE.later(tx, lease)
-    return job
+            if found.class_number is not None:
+                classes.remove(found.class_number)
+        elif found.wanted < found.most:
+            del classes[:_FEW_CLASSES]
+    return items, bool(items) or taken_by_others or overdue >= _MAX_OVERDUE
 
 
 @dataclass
@@ -266,12 +235,6 @@ def _ranked(tx: Connection, miner: Row[Any], eligible: frozenset[int]) -> list[i
     return known.classes
 
 
-def _lease_ends(job: Row[Any]) -> tuple[int, int]:
-    """When the new lease of the job ends unless it is renewed, and when its attempt does."""
-    deadline_us = job.started_us + job.timeout_seconds * clock.SECOND_US
-    return min(job.started_us + settings().lease_seconds * clock.SECOND_US, deadline_us), deadline_us
-
-
 def _redelivered(tx: Connection, miner: Row[Any], limit: int, now_us: int) -> list[Assignment]:
     held = (
         select(jobs, attempts.c.attempt, attempts.c.lease_token, attempts.c.lease_expires_us)
@@ -281,16 +244,24 @@ def _redelivered(tx: Connection, miner: Row[Any], limit: int, now_us: int) -> li
         .limit(limit)
     )
     return [
-        _assignment(miner, row, row.attempt, row.lease_token, row.lease_expires_us, now_us, redelivered=True)
+        _assignment_of(
+            miner.price_atoms, row, row.attempt, row.lease_token, row.lease_expires_us, now_us, redelivered=True
+        )
         for row in tx.execute(held)
     ]
 
 
-def _assignment(
-    miner: Row[Any],
-    job: Row[Any],
+def _assignment(price_atoms: int, taken: claims.Taken) -> Assignment:
+    lease_expires_us, _ = taken.lease_ends()
+    job = taken.job
+    return _assignment_of(price_atoms, job, job.attempts, taken.lease_token, lease_expires_us, job.started_us)
+
+
+def _assignment_of(
+    price_atoms: int,
+    job: Any,
     attempt: int,
-    lease_token: str,
+    lease_token: str | None,
     lease_expires_us: int,
     now_us: int,
     *,
@@ -305,18 +276,15 @@ def _assignment(
         lease_token=lease_token,
         lease_expires_in_seconds=clock.seconds_until(lease_expires_us, now_us),
         timeout_seconds=job.timeout_seconds,
-        price=format_aitbc(miner.price_atoms),
+        price=format_aitbc(price_atoms),
         redelivered=redelivered,
     )
 
 
-def _poll_after_seconds(tx: Connection, miner: Row[Any], now_us: int, *, more_waits: bool) -> float:
-    """When to ask next: soon while there is work, later the longer there was none, spread over all miners."""
-    if more_waits:
-        return _SOONEST_SECONDS
-    idle_seconds = (now_us - miner.last_assigned_us) / clock.SECOND_US
-    wait: float = min(max(idle_seconds * _IDLENESS_SHARE, _FIRST_IDLE_SECONDS), _LONGEST_SECONDS)
-    share = _active_miners(tx) / settings().idle_polls_per_second
+def _idle_seconds(idle_us: int, active_miners: int) -> float:
+    """When to ask next while there is no work: later the longer there was none, spread over all miners."""
+    wait: float = min(max(idle_us / clock.SECOND_US * _IDLENESS_SHARE, _FIRST_IDLE_SECONDS), _LONGEST_SECONDS)
+    share = active_miners / settings().idle_polls_per_second
     # Jitter only lengthens, so that the polls of all stay under their rate.
     return round(max(wait, share) * random.uniform(1.0, 1.25), 3)  # noqa: S311  (no secret hangs on it)
 
@@ -328,9 +296,12 @@ class _Counted:
     until = 0.0
 
 
-def _active_miners(tx: Connection) -> int:
+def _active_miners(tx: Connection | None = None) -> int:
     if time.monotonic() >= _Counted.until:
-        count = select(func.count()).select_from(miners).where(text(IS_ACTIVE))
-        _Counted.active = tx.scalar(count) or 0
+        _Counted.active = _count_active(tx) if tx is not None else database().read(_count_active)
         _Counted.until = time.monotonic() + _ACTIVE_MINERS_KEPT_SECONDS
     return _Counted.active
+
+
+def _count_active(tx: Connection) -> int:
+    return tx.scalar(select(func.count()).select_from(miners).where(text(IS_ACTIVE))) or 0

@@ -125,6 +125,11 @@ def acting(
     return candidates[0]
 
 
+def lock_later(tx: Connection, miner_id: str) -> None:
+    """Has this miner's calls take turns until the transaction ends, from the next statement on."""
+    _LOCK.named.later(tx, {"miner_id": miner_id})
+
+
 def get(tx: Connection, owner_id: str, miner_id: str | None) -> MinerRead:
     return read(acting(tx, owner_id, miner_id, registered=False, lookup=READ))
 
