@@ -106,7 +106,7 @@ class _Queue:
         for row in new:
             self._numbers[row["id"]] = row["number"] = len(self._numbers) + 1
         jobs = filling.job_rows(count, kinds, [self._numbers[row["id"]] for row in rows], now)
-        filling.fill(settings().database_url, {**({"job_classes": new} if new else {}), "jobs": jobs})
+        filling.fill(settings().database.value, {**({"job_classes": new} if new else {}), "jobs": jobs})
         self.jobs += count
 
 

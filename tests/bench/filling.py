@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 Row = dict[str, Any]
 
@@ -61,12 +61,13 @@ def job_rows(
         }
 
 
-def fill(database_url: str, tables: dict[str, Iterable[Row]]) -> None:
+def fill(database: str | URL, tables: dict[str, Iterable[Row]]) -> None:
     """Adds rows and lets the database work out its statistics, so that it plans as it would in the long run."""
-    if database_url.startswith("sqlite"):
-        _fill_sqlite(str(make_url(database_url).database), tables)
+    url = make_url(database)
+    if url.get_backend_name() == "sqlite":
+        _fill_sqlite(str(url.database), tables)
     else:
-        _fill_postgres(database_url, tables)
+        _fill_postgres(url.render_as_string(hide_password=False), tables)
 
 
 def _fill_sqlite(path: str, tables: dict[str, Iterable[Row]]) -> None:

@@ -138,7 +138,7 @@ def _fill(entries: int) -> None:
     account = {"owner_id": user_id, "available_atoms": purchases * _ATOMS, "held_atoms": 0}
     bought = text(f"UPDATE ledger_accounts SET available_atoms = {-purchases * _ATOMS} WHERE owner_id = 'exchange'")
     filling.fill(
-        settings().database_url, {"ledger_entries": _purchases(purchases, user_id), "ledger_accounts": [account]}
+        settings().database.value, {"ledger_entries": _purchases(purchases, user_id), "ledger_accounts": [account]}
     )
     database().write(lambda tx: tx.execute(bought))
 

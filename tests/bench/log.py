@@ -63,7 +63,7 @@ def _fill(receipts: int) -> None:
             hashes = edge.add(leaf_hash(f"{_PROOF}{index}".encode()))
             yield {"log_index": index, "receipt_id": new_id(), "hashes": hashes}
 
-    filling.fill(settings().database_url, {"receipt_log": rows()})
+    filling.fill(settings().database.value, {"receipt_log": rows()})
 
 
 def _prove(receipts: int, rounds: int) -> dict[str, float]:
@@ -119,7 +119,7 @@ def _grow(waiting: int) -> dict[str, float]:
                 "result": json.dumps(RESULT),
             }
 
-    filling.fill(settings().database_url, {"receipts": rows()})
+    filling.fill(settings().database.value, {"receipts": rows()})
     began, cpu = time.perf_counter(), time.process_time()
     taken = handler({}, None)["taken"]
     return {

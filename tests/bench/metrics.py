@@ -44,7 +44,7 @@ def _measure_all(kind: str, sizes: list[int], rounds: int) -> list[dict[str, Any
     from coordinator.miners.schemas import MinerRegister
 
     classes = filling.class_rows(_KINDS)
-    filling.fill(settings().database_url, {"job_classes": classes})
+    filling.fill(settings().database.value, {"job_classes": classes})
     for number in range(_MINERS):
         body = MinerRegister(address=f"bench-{number}", capabilities=["custom"])
         database().write(lambda tx, body=body: leases.register(tx, new_id(), body))  # type: ignore[misc]
@@ -54,7 +54,7 @@ def _measure_all(kind: str, sizes: list[int], rounds: int) -> list[dict[str, Any
     for size in sizes:
         say(f"metrics, {kind}: filling up to {size:,} jobs")
         rows = filling.job_rows(size - jobs, _KINDS, [row["number"] for row in classes], clock.machine_now_us())
-        filling.fill(settings().database_url, {"jobs": rows})
+        filling.fill(settings().database.value, {"jobs": rows})
         jobs = size
         measured.append(_measure(jobs, rounds))
     return measured
