@@ -1,12 +1,13 @@
 """The main job from end to end with a real language model: `make demo`.
 
 Starts an emulator, a model server and two miners, submits prompts as a client, and verifies every receipt offline. Then
-wallets log in, and one of them pays the others for answers.
+wallets log in, and one of them buys money with bitcoin, mined for it, and pays the others for answers.
 """
 
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +30,8 @@ from local.demo.failure import DemoFailed
 from local.demo.paid import show_paid_round
 from local.demo.prompts import PROMPTS
 from local.demo.verify import NotVerified, verify_receipt
+from local.regtest.node import NodeFailed, install
+from local.volume import REGTEST_FILE
 
 _MINERS = 2
 _MAX_TOKENS = 32
@@ -69,11 +72,13 @@ def _show(folder: Path, children: contextlib.ExitStack) -> None:
     def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
         return children.enter_context(_child(logs / f"{name}.log", arguments))
 
+    bitcoin = _install_node()
     console.print("Starting the coordinator and the language model ...")
     volume = folder / "volume"
     # The progress is looked at more often than a client may.
     os.environ["RATE_LIMIT_CLIENT"] = "0"
-    emulator = start("coordinator", "local", "--port", str(api_port), "--volume", str(volume), "--no-reload", "--quiet")
+    served = ("--port", str(api_port), "--volume", str(volume), "--no-reload", "--quiet")
+    emulator = start("coordinator", "local", *served, *(("--bitcoin", "regtest") if bitcoin else ()))
     model = start("model", "local.demo.model", "--port", str(model_port), "--slots", str(_MINERS))
     _wait_until_ready(f"{api_url}/health/ready", emulator, logs / "coordinator.log")
     _wait_until_ready(f"{model_url}/health", model, logs / "model.log")
@@ -96,7 +101,20 @@ def _show(folder: Path, children: contextlib.ExitStack) -> None:
         seconds = time.monotonic() - began
         _report(client, httpx.get(f"{api_url}/.well-known/jwks.json").raise_for_status().json(), jobs, seconds)
     console.print()
-    show_paid_round(api_url, keys, start_miner, console)
+    regtest_url = json.loads((volume / REGTEST_FILE).read_text())["url"] if bitcoin else None
+    show_paid_round(api_url, keys, start_miner, console, regtest_url)
+
+
+def _install_node() -> bool:
+    """Fetches the node that bitcoin is paid on; tells whether there is one."""
+    if shutil.which("npm") is None:
+        console.print("Node.js with npm is not installed, so an operator gives the money instead of bitcoin.")
+        return False
+    try:
+        install()
+    except NodeFailed as error:
+        raise DemoFailed(str(error)) from error
+    return True
 
 
 def _submit(client: httpx.Client, prompt: str) -> Job:

@@ -12,6 +12,7 @@ from local.demo.failure import DemoFailed
 from local.demo.prompts import PROMPTS
 from local.demo.verify import verify_receipt
 from local.demo.wallet import Wallet
+from local.regtest.node import NodeFailed, ask
 
 _CREDIT, _MAX_PRICE = "10", "1"
 # What each miner asks.
@@ -22,10 +23,16 @@ _MAX_TOKENS = 16
 _REGION = "where work is paid"
 _DONE_SECONDS = 120
 _WAIT_SECONDS = 20
+# A look at a payment reads the chain, at most every ten seconds.
+_CONFIRMED_SECONDS, _LOOK_SECONDS = 60, 1
 
 
 def show_paid_round(
-    api_url: str, keys: Mapping[str, str], start_miner: Callable[..., object], console: Console
+    api_url: str,
+    keys: Mapping[str, str],
+    start_miner: Callable[..., object],
+    console: Console,
+    regtest_url: str | None = None,
 ) -> None:
     """Runs a few jobs for money and compares what everybody says of it.
 
@@ -34,6 +41,7 @@ def show_paid_round(
         keys: the operator's, by role.
         start_miner: starts a miner with this name and these further options.
         console: where it is told.
+        regtest_url: the node that the money is paid on; None: an operator gives it.
 
     Raises:
         DemoFailed: a job was not done, or money was made or lost.
@@ -44,7 +52,7 @@ def show_paid_round(
         start_miner(f"paid miner {number}", "--price", price, "--address", payee.address, "--region", _REGION)
     with payer.log_in(api_url) as user:
         user_id = _me(user)
-        credited = _credit(api_url, keys["admin"], user_id)
+        credited = _buy(user, regtest_url, console) if regtest_url else _credit(api_url, keys["admin"], user_id)
         console.print(
             f"Wallet {payer.address} has logged in, has {_aitbc(credited)} AITBC, and offers {_MAX_PRICE} for each of "
             f"{len(_PROMPTS)} jobs; two miners ask {' and '.join(_PRICES)}.",
@@ -80,6 +88,30 @@ def _credit(api_url: str, admin_key: str, user_id: str) -> Decimal:
     body = {"amount": _CREDIT, "reason": "the demo"}
     answer = httpx.post(f"{api_url}/v1/admin/users/{user_id}/adjust", headers={"X-Api-Key": admin_key}, json=body)
     answer.raise_for_status()
+    return Decimal(_CREDIT)
+
+
+def _buy(user: httpx.Client, regtest_url: str, console: Console) -> Decimal:
+    """Bitcoin that is mined for it buys the money; tells how much."""
+    payment = user.post("/exchange/create-payment", json={"aitbc_amount": _CREDIT}).raise_for_status().json()
+    output = {"address": payment["address"], "amount_sat": payment["amount_sat"]}
+    try:
+        txid = ask(regtest_url, "pay", outputs=[output])["txid"]
+        ask(regtest_url, "mine", blocks=payment["confirmations_required"])
+    except NodeFailed as error:
+        raise DemoFailed(str(error)) from error
+    console.print(
+        f"Paid {payment['amount_sat']} sat to {payment['address']} and mined {payment['confirmations_required']} "
+        f"blocks; transaction {txid}.",
+        highlight=False,
+    )
+    until = time.monotonic() + _CONFIRMED_SECONDS
+    while payment["status"] != "confirmed":
+        if time.monotonic() > until:
+            raise DemoFailed(f"payment {payment['payment_id']} is still {payment['status']}")
+        time.sleep(_LOOK_SECONDS)
+        payment = user.get(f"/exchange/payment-status/{payment['payment_id']}").raise_for_status().json()
+    _require("what was credited", Decimal(payment["credited_aitbc"]), "what was paid for", Decimal(_CREDIT))
     return Decimal(_CREDIT)
 
 

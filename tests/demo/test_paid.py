@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -25,9 +26,8 @@ StartMiner = Callable[..., MinerProcess]
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     folder = tmp_path_factory.mktemp("demo")
-    emulator = Emulator(
-        folder, "--template", str(ROOT / "template.yaml"), "--no-reload", "--quiet", "--max-environments", "4"
-    )
+    options = ("--template", str(ROOT / "template.yaml"), "--no-reload", "--quiet", "--max-environments", "4")
+    emulator = Emulator(folder, *options, BITCOIN="regtest" if shutil.which("npm") else "")
     yield emulator
     emulator.stop()
 
@@ -71,6 +71,20 @@ def test_what_was_credited_is_what_was_spent_and_what_is_left(
     assert (credited, held) == (10, 0)
     assert spent == earned > 0
     assert credited == spent + left
+
+
+def test_bitcoin_buys_what_is_spent(
+    url: str, keys: dict[str, str], start_miner: StartMiner, emulator: Emulator
+) -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("Node.js (npm is not installed)")
+    told = io.StringIO()
+    node = json.loads((emulator.volume / "regtest.json").read_text())["url"]
+
+    paid.show_paid_round(url, keys, start_miner, Console(file=told, width=200), node)
+
+    assert re.search(r"Paid 10000 sat to bcrt1q\w+ and mined 2 blocks; transaction [0-9a-f]{64}", told.getvalue())
+    assert "credited 10 = held 0 + spent " in told.getvalue()
 
 
 def test_money_that_nobody_speaks_of_fails_the_demo(
