@@ -10,9 +10,10 @@ from rich.console import Console
 
 from local.demo.failure import DemoFailed
 from local.demo.prompts import PROMPTS
+from local.demo.purchase import buy
+from local.demo.sums import aitbc, require_same
 from local.demo.verify import verify_receipt
 from local.demo.wallet import Wallet
-from local.regtest.node import NodeFailed, ask
 
 _CREDIT, _MAX_PRICE = "10", "1"
 # What each miner asks.
@@ -23,8 +24,6 @@ _MAX_TOKENS = 16
 _REGION = "where work is paid"
 _DONE_SECONDS = 120
 _WAIT_SECONDS = 20
-# A look at a payment reads the chain, at most every ten seconds.
-_CONFIRMED_SECONDS, _LOOK_SECONDS = 60, 1
 
 
 def show_paid_round(
@@ -32,7 +31,7 @@ def show_paid_round(
     keys: Mapping[str, str],
     start_miner: Callable[..., object],
     console: Console,
-    regtest_url: str | None = None,
+    node_url: str | None = None,
 ) -> None:
     """Runs a few jobs for money and compares what everybody says of it.
 
@@ -41,10 +40,10 @@ def show_paid_round(
         keys: the operator's, by role.
         start_miner: starts a miner with this name and these further options.
         console: where it is told.
-        regtest_url: the node that the money is paid on; None: an operator gives it.
+        node_url: the regtest node that the payer's bitcoin is on; without one an operator gives the money.
 
     Raises:
-        DemoFailed: a job was not done, or money was made or lost.
+        DemoFailed: the money did not come, a job was not done, or money was made or lost.
         NotVerified: a receipt does not prove what it should.
     """
     payer, payees = Wallet(), [Wallet() for _ in _PRICES]
@@ -52,9 +51,12 @@ def show_paid_round(
         start_miner(f"paid miner {number}", "--price", price, "--address", payee.address, "--region", _REGION)
     with payer.log_in(api_url) as user:
         user_id = _me(user)
-        credited = _buy(user, regtest_url, console) if regtest_url else _credit(api_url, keys["admin"], user_id)
+        if node_url is None:
+            credited = _credit(api_url, keys["admin"], user_id)
+        else:
+            credited = buy(user, user_id, _CREDIT, node_url, console)
         console.print(
-            f"Wallet {payer.address} has logged in, has {_aitbc(credited)} AITBC, and offers {_MAX_PRICE} for each of "
+            f"Wallet {payer.address} has logged in, has {aitbc(credited)} AITBC, and offers {_MAX_PRICE} for each of "
             f"{len(_PROMPTS)} jobs; two miners ask {' and '.join(_PRICES)}.",
             highlight=False,
         )
@@ -66,21 +68,19 @@ def show_paid_round(
     for payee in payees:
         paid = [receipt["price"] for receipt in receipts if receipt["miner_address"] == payee.address]
         has, earnings = _log_in_and_look(api_url, payee)
-        _require(f"what {payee.address} has", has, f"the sum of its {len(paid)} receipts", sum(paid))
-        _require(f"what {payee.address} has", has, "the sum of its earnings", sum(earnings))
+        require_same(f"what {payee.address} has", has, f"the sum of its {len(paid)} receipts", sum(paid))
+        require_same(f"what {payee.address} has", has, "the sum of its earnings", sum(earnings))
         earned += has
-        console.print(
-            f"Wallet {payee.address} has logged in: {_aitbc(has)} AITBC for {len(paid)} jobs", highlight=False
-        )
+        console.print(f"Wallet {payee.address} has logged in: {aitbc(has)} AITBC for {len(paid)} jobs", highlight=False)
     console.print(
-        f"credited {_aitbc(credited)} = held {_aitbc(held)} + spent {_aitbc(spent)} + left {_aitbc(left)}; "
-        f"earned {_aitbc(earned)}",
+        f"credited {aitbc(credited)} = held {aitbc(held)} + spent {aitbc(spent)} + left {aitbc(left)}; "
+        f"earned {aitbc(earned)}",
         highlight=False,
     )
-    _require("what was credited", credited, "held, spent and left", held + spent + left)
-    _require("what was spent", spent, "what was earned", earned)
-    _require("what is held", held, "what unfinished jobs may cost", Decimal(0))
-    _require("what is left", left, "the sum of all transactions", sum(changes))
+    require_same("what was credited", credited, "held, spent and left", held + spent + left)
+    require_same("what was spent", spent, "what was earned", earned)
+    require_same("what is held", held, "what unfinished jobs may cost", Decimal(0))
+    require_same("what is left", left, "the sum of all transactions", sum(changes))
 
 
 def _credit(api_url: str, admin_key: str, user_id: str) -> Decimal:
@@ -88,30 +88,6 @@ def _credit(api_url: str, admin_key: str, user_id: str) -> Decimal:
     body = {"amount": _CREDIT, "reason": "the demo"}
     answer = httpx.post(f"{api_url}/v1/admin/users/{user_id}/adjust", headers={"X-Api-Key": admin_key}, json=body)
     answer.raise_for_status()
-    return Decimal(_CREDIT)
-
-
-def _buy(user: httpx.Client, regtest_url: str, console: Console) -> Decimal:
-    """Bitcoin that is mined for it buys the money; tells how much."""
-    payment = user.post("/exchange/create-payment", json={"aitbc_amount": _CREDIT}).raise_for_status().json()
-    output = {"address": payment["address"], "amount_sat": payment["amount_sat"]}
-    try:
-        txid = ask(regtest_url, "pay", outputs=[output])["txid"]
-        ask(regtest_url, "mine", blocks=payment["confirmations_required"])
-    except NodeFailed as error:
-        raise DemoFailed(str(error)) from error
-    console.print(
-        f"Paid {payment['amount_sat']} sat to {payment['address']} and mined {payment['confirmations_required']} "
-        f"blocks; transaction {txid}.",
-        highlight=False,
-    )
-    until = time.monotonic() + _CONFIRMED_SECONDS
-    while payment["status"] != "confirmed":
-        if time.monotonic() > until:
-            raise DemoFailed(f"payment {payment['payment_id']} is still {payment['status']}")
-        time.sleep(_LOOK_SECONDS)
-        payment = user.get(f"/exchange/payment-status/{payment['payment_id']}").raise_for_status().json()
-    _require("what was credited", Decimal(payment["credited_aitbc"]), "what was paid for", Decimal(_CREDIT))
     return Decimal(_CREDIT)
 
 
@@ -165,12 +141,3 @@ def _balance(user: httpx.Client, user_id: str) -> tuple[Decimal, Decimal]:
 def _amounts(user: httpx.Client, user_id: str) -> list[Decimal]:
     listed = user.get(f"/users/{user_id}/transactions", params={"limit": 200}).raise_for_status().json()
     return [Decimal(item["amount"]) for item in listed["items"]]
-
-
-def _require(what: str, amount: Decimal, other: str, expected: Decimal | int) -> None:
-    if amount != expected:
-        raise DemoFailed(f"{what} is {_aitbc(amount)}, and {other} {_aitbc(Decimal(expected))}")
-
-
-def _aitbc(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"

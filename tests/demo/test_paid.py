@@ -14,20 +14,25 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from rich.console import Console
 
-from local.demo import paid
+from local.demo import __main__ as demo
+from local.demo import paid, purchase
 from local.demo.failure import DemoFailed
 from local.demo.wallet import Wallet
+from local.regtest.node import ask
 from tests.emulator.process import ROOT, Emulator
 from tests.miner.process import MinerProcess
 
 StartMiner = Callable[..., MinerProcess]
 
 
+OPTIONS = ("--template", str(ROOT / "template.yaml"), "--no-reload", "--quiet", "--max-environments", "4")
+
+
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    folder = tmp_path_factory.mktemp("demo")
-    options = ("--template", str(ROOT / "template.yaml"), "--no-reload", "--quiet", "--max-environments", "4")
-    emulator = Emulator(folder, *options, BITCOIN="regtest" if shutil.which("npm") else "")
+    """Takes payments where there is npm."""
+    bitcoin = "regtest" if shutil.which("npm") else ""
+    emulator = Emulator(tmp_path_factory.mktemp("demo"), *OPTIONS, "--bitcoin", bitcoin)
     yield emulator
     emulator.stop()
 
@@ -35,6 +40,13 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 @pytest.fixture
 def url(emulator: Emulator) -> str:
     return f"http://127.0.0.1:{emulator.port}"
+
+
+@pytest.fixture
+def node_url(emulator: Emulator) -> str:
+    if shutil.which("npm") is None:
+        pytest.skip("Node.js (npm is not installed)")
+    return str(json.loads((emulator.volume / "regtest.json").read_text())["url"])
 
 
 @pytest.fixture
@@ -73,18 +85,43 @@ def test_what_was_credited_is_what_was_spent_and_what_is_left(
     assert credited == spent + left
 
 
-def test_bitcoin_buys_what_is_spent(
-    url: str, keys: dict[str, str], start_miner: StartMiner, emulator: Emulator
+def test_what_is_bought_is_what_the_chain_confirms(
+    url: str, node_url: str, keys: dict[str, str], start_miner: StartMiner
 ) -> None:
-    if shutil.which("npm") is None:
-        pytest.skip("Node.js (npm is not installed)")
     told = io.StringIO()
-    node = json.loads((emulator.volume / "regtest.json").read_text())["url"]
 
-    paid.show_paid_round(url, keys, start_miner, Console(file=told, width=200), node)
+    paid.show_paid_round(url, keys, start_miner, Console(file=told, width=200), node_url)
 
-    assert re.search(r"Paid 10000 sat to bcrt1q\w+ and mined 2 blocks; transaction [0-9a-f]{64}", told.getvalue())
+    assert "bitcoin:bcrt1q" in told.getvalue()
+    assert "credited 10 AITBC after 2 confirmations; the chain confirms 10000 sat" in told.getvalue()
     assert "credited 10 = held 0 + spent " in told.getvalue()
+
+
+def test_a_payment_that_the_coordinator_has_not_seen_fails_the_demo(
+    url: str, node_url: str, keys: dict[str, str], start_miner: StartMiner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until_credited = purchase._wait_until_credited
+
+    def pay_more(user: httpx.Client, payment_id: str) -> object:
+        payment = wait_until_credited(user, payment_id)
+        ask(node_url, "pay", outputs=[{"address": payment["address"], "amount_sat": 600}])
+        ask(node_url, "mine")
+        return payment
+
+    monkeypatch.setattr(purchase, "_wait_until_credited", pay_more)
+
+    with pytest.raises(DemoFailed, match=r"what was credited is 10, and what the chain confirms is worth 10\.6"):
+        paid.show_paid_round(url, keys, start_miner, Console(file=io.StringIO()), node_url)
+
+
+def test_without_npm_it_says_that_an_operator_gives_the_money(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(demo, "console", Console(width=200))
+
+    assert demo._bitcoin_there_is() == ""
+    assert "so an operator will give the money: the regtest node needs Node.js with npm" in capsys.readouterr().out
 
 
 def test_money_that_nobody_speaks_of_fails_the_demo(
