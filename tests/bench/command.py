@@ -15,6 +15,7 @@ from tests.bench import (
     log,
     logins,
     metrics,
+    payments,
     receipts,
     report,
     rivals,
@@ -32,6 +33,7 @@ _BENCHES = {
     "log": log,
     "logins": logins,
     "metrics": metrics,
+    "payments": payments,
     "receipts": receipts,
     "rivals": rivals,
 }
@@ -65,11 +67,17 @@ def main() -> int:
 _SIZES = {
     "jobs": (
         int,
-        "cycles, breakdown, rivals: in each round; claims, metrics: in the longest queue; ledger, log: entries",
+        (
+            "cycles, breakdown, rivals: in each round; claims, metrics: in the longest queue; "
+            "ledger, log: entries; payments: open ones"
+        ),
     ),
     "rounds": (
         int,
-        "cycles, ledger, rivals: medians are shown; claims, limits, log, logins, metrics, receipts: calls of each case",
+        (
+            "cycles, ledger, rivals: medians are shown; claims, limits, log, logins, metrics, payments, receipts: "
+            "calls of each case"
+        ),
     ),
     "seconds": (float, "fairness, idle, rivals: how long each measurement takes"),
     "clients": (int, "cycles, fairness, ledger, rivals"),
