@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.bench import (
     breakdown,
     claims,
+    cold,
     cycles,
     fairness,
     idle,
@@ -26,6 +27,7 @@ _BENCHES = {
     "cycles": cycles,
     "breakdown": breakdown,
     "claims": claims,
+    "cold": cold,
     "fairness": fairness,
     "idle": idle,
     "ledger": ledger,

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from coordinator.core.config import settings
@@ -154,6 +154,15 @@ def database() -> Database:
     return Database(settings().database)
 
 
+def load_driver() -> None:
+    """Imports what this process needs for its database, so that its first request need not."""
+    where = settings().database
+    # SQLite is never named by a secret, and a secret is not read before it is needed.
+    if not isinstance(where, Given) or where.value.get_backend_name() == "postgresql":
+        import_module("coordinator.core.wire")
+        import_module("sqlalchemy.dialects.postgresql.psycopg")
+
+
 def settle_before_transactions(condition: Callable[[], None]) -> None:
     """Has something called before each further transaction of this request; what it raises is the request's end."""
     _condition.set(condition)
@@ -167,8 +176,12 @@ def last_step(tx: Connection, kind: type[L]) -> L:
 
 def insert_new(tx: Connection, table: Any, values: dict[str, Any]) -> None:
     """Adds a row unless one with the same key exists, which then stays as it is."""
-    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-    tx.execute(dialect.insert(table).values(values).on_conflict_do_nothing())
+    tx.execute(upsert(tx, table).values(values).on_conflict_do_nothing())
+
+
+def upsert(tx: Connection, table: Any) -> Any:
+    """An INSERT of this database's own, which knows ON CONFLICT."""
+    return import_module(f"sqlalchemy.dialects.{tx.dialect.name}").insert(table)
 
 
 def take_turn(tx: Connection, turn: int) -> None:

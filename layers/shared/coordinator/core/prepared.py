@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Engine, Executable
-from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
 from coordinator.core.compiled import Values, compiled, literals, row_of, tell_listeners, wrapped
 
@@ -93,6 +92,8 @@ class _Done(NamedTuple):
 
 class _SqliteText:
     def __init__(self, element: Executable, values: Values) -> None:
+        from sqlalchemy.dialects.sqlite.base import SQLiteDialect  # noqa: PLC0415  (as above)
+
         known = compiled(element, SQLiteDialect(paramstyle="named"), values)
         self.text = str(known)
         self._defaults = literals(known)

@@ -12,6 +12,7 @@ from mangum import Mangum
 from starlette.exceptions import HTTPException
 
 from coordinator.core.config import renew_secrets, settings
+from coordinator.core.database import load_driver
 from coordinator.core.errors import CoordinatorError
 from coordinator.http.asgi import Envelope
 from coordinator.http.cors import Cors
@@ -48,6 +49,7 @@ def create_app(*routers: APIRouter) -> FastAPI:
 def lambda_handler(app: FastAPI) -> Handler:
     """The entry point that Lambda calls with API Gateway events (payload format 2.0)."""
     adapter = Mangum(_enveloped(app), lifespan="off")
+    load_driver()
     # All that was imported stays; the collector need not go through it again and again.
     gc.freeze()
 

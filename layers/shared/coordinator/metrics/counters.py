@@ -11,12 +11,11 @@ from functools import cache
 from threading import Lock
 
 from sqlalchemy import Connection, bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from coordinator.core import clock
 from coordinator.core.columns import table_of
-from coordinator.core.database import Database, take_turn
+from coordinator.core.database import Database, take_turn, upsert
 from coordinator.core.ids import new_id
 from coordinator.metrics.models import EnvironmentCounts
 
@@ -104,8 +103,7 @@ def fold_ended(tx: Connection) -> None:
 
 def _put(tx: Connection, row: str, counts: Counter[str]) -> None:
     values = {"environment": row, "counts": _text(counts), "flushed_us": clock.now_us(tx)}
-    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(_rows).values(values)
+    insert = upsert(tx, _rows).values(values)
     tx.execute(insert.on_conflict_do_update(index_elements=["environment"], set_=values))
 
 

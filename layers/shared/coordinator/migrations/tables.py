@@ -1,5 +1,6 @@
 """The tables of all subjects in one place, for Alembic to compare with a database."""
 
+from sqlalchemy import text
 from sqlmodel import SQLModel
 
 import coordinator.audit.models
@@ -12,5 +13,11 @@ import coordinator.miners.models
 import coordinator.payments.models
 import coordinator.receipts.models
 import coordinator.users.models  # noqa: F401  (imported for the tables that they declare)
+from coordinator.core.columns import CONDITION
 
 metadata = SQLModel.metadata
+
+for _table in metadata.tables.values():
+    for _index in _table.indexes:
+        if condition := _index.info.get(CONDITION):
+            _index.dialect_kwargs.update(postgresql_where=text(condition), sqlite_where=text(condition))

@@ -1,0 +1,87 @@
+"""What a function imports before it can serve anything, as it is built: a budget of packages, not of seconds."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from local.template import Function, read_template
+from tests.sam.build import runtime_python
+
+pytestmark = pytest.mark.timeout(600)
+_STARTER = Path(__file__).with_name("cold_start.py")
+
+_LOG = {"aws_lambda_powertools", "jmespath"}
+_TABLES = {"annotated_types", "pydantic", "pydantic_core", "sqlalchemy", "sqlmodel", "typing_extensions", "uuid_utils"}
+_SCHEDULED = _LOG | _TABLES | {"typing_inspection"}
+# Receipts, and the miners' keys in registrations.
+_SIGNATURES = {"_cffi_backend", "cryptography", "rfc8785"}
+_HTTP = {"annotated_doc", "anyio", "fastapi", "mangum", "opentelemetry", "starlette"}
+_DRIVER = {"psycopg", "psycopg_binary"}
+_API = _SCHEDULED | _SIGNATURES | _HTTP | _DRIVER | {"aitbc_verify"}
+_WALLETS = {"Crypto", "_libsecp256k1", "bip322", "cffi", "coincurve", "pycparser"}
+
+# By handler: what it may have imported of others once Lambda can call it. Of ours it may have anything.
+BUDGETS = {
+    "client.app.handler": _API,
+    "miner.app.handler": _API,
+    "admin.app.handler": _API,
+    "receipts.app.handler": _API,
+    "public.app.handler": _API | {"fastapi_offline"},
+    "users.app.handler": _API | _WALLETS,
+    "miner.heartbeats.handler": _SCHEDULED | _SIGNATURES,
+    "receipts.growth.handler": _SCHEDULED | _SIGNATURES | {"aitbc_verify"},
+    "admin.ledger.handler": _SCHEDULED,
+    "migrate.app.handler": _LOG | {"alembic", "mako", "markupsafe", "sqlalchemy", "typing_extensions"},
+}
+
+
+def imported(build_folder: Path, handler: str, database_url: str) -> set[str]:
+    [function] = [f for f in functions(build_folder) if f.handler == handler]
+    told = subprocess.run(
+        [runtime_python(), "-I", "-S", _STARTER, build_folder / function.name, build_folder / "SharedLayer", handler],
+        input="null",
+        env={
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": database_url,
+            "SECRET_KEY": "a-test-secret-0123456789-abcdefghijklmnop",
+            "PUBLIC_URL": "https://api.test",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(json.loads(told.stdout.splitlines()[-1])["modules"])
+
+
+def functions(build_folder: Path) -> list[Function]:
+    return list(read_template(build_folder / "template.yaml").functions.values())
+
+
+def packages(modules: set[str], function: str) -> set[str]:
+    """Those that are not the project's own."""
+    return {name.partition(".")[0] for name in modules} - {"coordinator", function.partition(".")[0]}
+
+
+def test_every_function_has_a_budget(build_folder: Path) -> None:
+    assert {function.handler for function in functions(build_folder)} == set(BUDGETS)
+
+
+@pytest.mark.parametrize("handler", BUDGETS)
+def test_a_function_imports_only_what_it_needs(build_folder: Path, handler: str) -> None:
+    modules = imported(build_folder, handler, "postgresql+psycopg://user@never.connected/database")
+
+    assert packages(modules, handler) - BUDGETS[handler] == set()
+    assert "sqlalchemy.dialects.sqlite" not in modules
+    # No old models, which FastAPI would load wherever there are any.
+    assert "pydantic.v1" not in modules
+
+
+@pytest.mark.parametrize("handler", BUDGETS)
+def test_where_it_is_sqlite_no_driver_of_another_database_is_imported(build_folder: Path, handler: str) -> None:
+    modules = imported(build_folder, handler, "sqlite:////never/opened.db")
+
+    assert not packages(modules, handler) & _DRIVER
+    assert "sqlalchemy.dialects.postgresql" not in modules
