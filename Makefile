@@ -13,7 +13,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-ur
 	--custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help run faucet test demo bench lint format openapi migration ledger-check build sam-local requirements clean
+.PHONY: help run faucet test demo bench capacity lint format openapi migration ledger-check build sam-local requirements clean
 
 help: ## List these targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test: $(VENV)/.dev ## Run all tests that this machine can run.
 # What the queue is measured beside is installed only when it is.
 bench: $(VENV)/.local $(if $(filter rivals all,$(ARGS)),$(VENV)/.bench) ## Measure what is promised (ARGS="claims", "all", "--help").
 	@PYTHONPATH=layers/shared:functions exec $(BIN)/python -m tests.bench $(ARGS)
+
+capacity: $(VENV)/.local ## What a million jobs cost on AWS, and where the limits lie, by the figures of the benches.
+	@PYTHONPATH=layers/shared $(BIN)/python -m tests.bench.capacity $(ARGS)
 
 # Checkov wants other versions of much that is installed here, so it has an environment of its own.
 $(POLICY): requirements/policy.txt | $(BIN)/python

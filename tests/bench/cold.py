@@ -39,6 +39,7 @@ _REQUESTS: dict[str, tuple[str, str, str, Any]] = {
     "users.app.handler": ("POST", "/v1/users/challenge", "", {"wallet_address": "0x" + "a1" * 20}),
     "admin.app.handler": ("GET", "/v1/admin/stats", "bench-admin", None),
     "receipts.app.handler": ("GET", "/v1/receipts/checkpoint", "", None),
+    "exchange.app.handler": ("GET", "/v1/exchange/rates", "", None),
     "public.app.handler": ("GET", "/health/ready", "", None),
 }
 

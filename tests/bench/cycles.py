@@ -6,6 +6,7 @@ from typing import Any
 from tests.bench import load
 from tests.bench.databases import Databases
 from tests.bench.emulator import emulator
+from tests.bench.filling import stored_bytes
 from tests.bench.report import PERCENTS, percentile, percentiles, say, show
 from tests.bench.size import Size
 
@@ -25,11 +26,13 @@ def run(size: Size, databases: Databases) -> tuple[dict[str, Any], list[str]]:
         with databases.fresh(kind) as url, emulator(url) as served:
             say(f"cycles, {kind}: warming up")
             load.full_cycles(served.port, _market(served.keys, size), size.jobs // _WARM_UP_SHARE)
-            rounds = []
+            rounds, before = [], stored_bytes(url)
             for number in range(size.rounds):
                 say(f"cycles, {kind}: round {number + 1} of {size.rounds}, {size.jobs} jobs")
                 rounds.append(_round(served.port, served.keys, url, size))
             figures[kind] = _figures(rounds, load.health(served.port, _HEALTH_CALLS))
+            jobs = sum(outcome.cycles for each in rounds for outcome in each.values())
+            figures[kind]["bytes_per_job"] = (stored_bytes(url) - before) / jobs
             _show(kind, size, figures[kind])
     failures = [f"{kind}: {count} times {what}" for kind, each in figures.items() for what, count in each["errors"]]
     failures += [f"{kind}: a job was given out twice" for kind, each in figures.items() if each["jobs_given_out_twice"]]
@@ -80,6 +83,7 @@ def _show(kind: str, size: Size, figures: dict[str, Any]) -> None:
             ("ratio", f"{figures['http_to_direct']:.2f}"),
             ("one client and one miner in turn", f"{figures['in_turn_cycles_per_second']:.0f} cycles/s"),
             ("CPU of the load generator", f"{figures['generator_cpu_ms_per_cycle']:.2f} ms/cycle"),
+            ("stored of each job", f"{figures['bytes_per_job']:,.0f} bytes"),
             ("errors", sum(count for _, count in figures["errors"])),
             ("jobs given out twice", figures["jobs_given_out_twice"]),
         ),

@@ -3,7 +3,9 @@
 import random
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, make_url
@@ -103,6 +105,20 @@ def settle_postgres(connection: Any) -> None:
     """Does now what would else come in the middle of a measurement."""
     connection.execute("VACUUM ANALYZE")
     connection.execute("CHECKPOINT")
+
+
+def stored_bytes(database_url: str) -> int:
+    """What a database takes on its disk, indexes and all."""
+    if database_url.startswith("sqlite"):
+        path = Path(database_url.removeprefix("sqlite:///"))
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return path.stat().st_size
+    import psycopg
+
+    with psycopg.connect(plain_url(database_url)) as connection:
+        [size] = connection.execute("SELECT pg_database_size(current_database())").fetchone() or (0,)
+    return int(size)
 
 
 def plain_url(database_url: str) -> str:

@@ -31,6 +31,8 @@ BUDGETS = {
     "receipts.app.handler": _API,
     "public.app.handler": _API | {"fastapi_offline"},
     "users.app.handler": _API | _WALLETS,
+    "exchange.app.handler": _API | {"embit"},
+    "exchange.payments.handler": _SCHEDULED | {"embit"},
     "miner.heartbeats.handler": _SCHEDULED | _SIGNATURES,
     "receipts.growth.handler": _SCHEDULED | _SIGNATURES | {"aitbc_verify"},
     "admin.ledger.handler": _SCHEDULED,

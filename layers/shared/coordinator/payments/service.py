@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from coordinator.core import clock
 from coordinator.core.columns import table_of
 from coordinator.core.config import settings
-from coordinator.core.database import insert_new, take_turn
+from coordinator.core.database import insert_new, take_turn, upsert
 from coordinator.core.errors import InvalidInput
 from coordinator.core.ids import is_id, new_id
 from coordinator.core.money import format_aitbc
@@ -234,13 +233,12 @@ def _next_index(tx: Connection) -> int:
 
 
 def _insert_exact(tx: Connection, payment: dict[str, Any]) -> None:
-    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
     base_sat = payment["amount_sat"]
     for added_sat in _ADDED_SAT:
         for _ in range(_TRIES):
             sat = base_sat + 1 + secrets.randbelow(added_sat)
             values = payment | {"amount_sat": sat, "exact_sat": sat}
-            unless_taken = dialect.insert(payments).values(values).on_conflict_do_nothing().returning(payments.c.id)
+            unless_taken = upsert(tx, payments).values(values).on_conflict_do_nothing().returning(payments.c.id)
             if tx.execute(unless_taken).first():
                 return
     raise TooManyPayments("So many payments of this amount are open that it can't be told apart; try another amount.")
