@@ -102,16 +102,19 @@ def test_without_either_there_is_no_source(addresses_of: AddressesOf) -> None:
     assert addresses_of() is None
 
 
-def test_the_checksum_of_a_descriptor_must_be_its_own(addresses_of: AddressesOf) -> None:
+@pytest.mark.parametrize("wrong", ["afwvtk2q", "qfwvtk2s", "qf45pmyh"])
+def test_the_checksum_of_a_descriptor_must_be_its_own(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match="BITCOIN_XPUB has the checksum of another descriptor"):
-        addresses_of(BITCOIN_NETWORK="mainnet", BITCOIN_XPUB=f"{CHECKED}#afwvtk2q")
+        read_settings({**REQUIRED, "BITCOIN_NETWORK": "mainnet", "BITCOIN_XPUB": f"{CHECKED}#{wrong}"})
 
 
-def test_a_key_must_be_a_point_of_the_curve(addresses_of: AddressesOf) -> None:
-    no_point = base58.encode_check(base58.decode_check(TPUB)[:-33] + b"\x02" + b"\xff" * 32)
+# Beyond the field; of no point; no compressed key.
+@pytest.mark.parametrize("key", [b"\x02" + b"\xff" * 32, b"\x02" + bytes(31) + b"\x05", b"\x04" + bytes(31) + b"\x01"])
+def test_a_key_must_be_a_point_of_the_curve(key: bytes) -> None:
+    no_point = base58.encode_check(base58.decode_check(TPUB)[:-33] + key)
 
     with pytest.raises(ConfigurationError, match="BITCOIN_XPUB holds no valid key"):
-        addresses_of(BITCOIN_XPUB=no_point)
+        read_settings({**REQUIRED, "BITCOIN_XPUB": no_point})
 
 
 @pytest.mark.parametrize(

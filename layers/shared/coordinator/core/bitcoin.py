@@ -43,7 +43,7 @@ NETWORKS = {
 
 _HASH_BYTES, _KEY_BYTES, _LONGEST_ADDRESS = 20, 32, 90
 # Version, depth, parent, number, chain code, key (BIP-32).
-_EXTENDED_KEY_BYTES = 78
+_EXTENDED_KEY_BYTES, _POINT_BYTES = 78, 33
 # https://github.com/satoshilabs/slips/blob/master/slip-0132.md: whose keys they are, and whether they are for mainnet.
 _PUBLIC_VERSIONS = {"0488b21e": True, "04b24746": True, "043587cf": False, "045f1cf6": False}
 _PRIVATE = re.compile(r"\b[xyztuvYZUV]prv[1-9A-HJ-NP-Za-km-z]+")
@@ -54,6 +54,12 @@ _DESCRIPTOR = re.compile(
     re.ASCII,
 )
 _HARDENED = 2**31
+# https://github.com/bitcoin/bips/blob/master/bip-0380.mediawiki#checksum
+_CHECKSUM_INPUT = "0123456789()[],'/*abcdefgh@:$%{}IJKLMNOPQRSTUVWXYZ&+-.;<=>?!^_|~ijklmnopqrstuvwxyzABCDEFGH`#\"\\ "
+_CHECKSUM_OUTPUT = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_CHECKSUM_GENERATOR = (0xF5DEE51989, 0xA9FDCA3312, 0x1BAB10E32D, 0x3706B1677A, 0x644D626FFD)
+# Of secp256k1.
+_FIELD = 2**256 - 2**32 - 977
 
 
 class Account(NamedTuple):
@@ -80,12 +86,44 @@ def read_account(text: str, network: str) -> Account:
         Account("wpkh", text, (0,)) if match is None else Account(match["kind"], match["key"], _path(match["path"]))
     )
     raw = decode_base58(account.key)
-    mainnet = _PUBLIC_VERSIONS.get(raw[:4].hex()) if raw is not None and len(raw) == _EXTENDED_KEY_BYTES else None
-    if mainnet is None:
+    if raw is None or len(raw) != _EXTENDED_KEY_BYTES or raw[:4].hex() not in _PUBLIC_VERSIONS:
         raise ValueError("must hold an extended public key (xpub, zpub, tpub or vpub)")
+    mainnet = _PUBLIC_VERSIONS[raw[:4].hex()]
     if mainnet is not (network == "mainnet"):
         raise ValueError(f"holds a key of {'mainnet' if mainnet else 'a test network'}, not of {network}")
+    if not _is_point(raw[-_POINT_BYTES:]):
+        raise ValueError("holds no valid key: it is no point of the curve")
+    descriptor, _, checksum = text.partition("#")
+    if checksum and checksum != _checksum(descriptor):
+        raise ValueError("has the checksum of another descriptor")
     return account
+
+
+def _is_point(key: bytes) -> bool:
+    """Tells whether a compressed key is one: by Euler's criterion its x has a y."""
+    x = int.from_bytes(key[1:])
+    return key[0] in (2, 3) and x < _FIELD and pow(x**3 + 7, (_FIELD - 1) // 2, _FIELD) == 1
+
+
+def _checksum(descriptor: str) -> str:
+    places = [_CHECKSUM_INPUT.index(character) for character in descriptor]
+    threes = [places[begin : begin + 3] for begin in range(0, len(places), 3)]
+    values = [value for three in threes for value in (*(place & 31 for place in three), _joined(three))]
+    check = 1
+    for value in (*values, *[0] * 8):
+        top = check >> 35
+        check = (check & 0x7FFFFFFFF) << 5 ^ value
+        for bit, generator in enumerate(_CHECKSUM_GENERATOR):
+            check ^= generator if top >> bit & 1 else 0
+    check ^= 1
+    return "".join(_CHECKSUM_OUTPUT[check >> 5 * (7 - place) & 31] for place in range(8))
+
+
+def _joined(places: list[int]) -> int:
+    joined = 0
+    for place in places:
+        joined = joined * 3 + (place >> 5)
+    return joined
 
 
 def _path(text: str) -> tuple[int, ...]:

@@ -74,7 +74,6 @@ class Settings:
     bitcoin_network: str
     # Where payments go: addresses of an account, else the one address; neither: nobody can pay.
     bitcoin_account: Account | None
-    bitcoin_xpub: str
     bitcoin_address: str
     # Servers of the Esplora API, tried in this order, without a slash at the end; or MEMORY_CHAIN alone.
     esplora_urls: tuple[str, ...]
@@ -166,7 +165,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         public_url=_origin(environment, "PUBLIC_URL"),
         bitcoin_network=network,
         bitcoin_account=account,
-        bitcoin_xpub=_text(environment, "BITCOIN_XPUB"),
         bitcoin_address=address,
         esplora_urls=esplora_urls,
         bitcoin_confirmations=confirmations,

@@ -12,18 +12,14 @@ class AccountAddresses:
     """An address for each payment, from the public key of an account; only its owner's wallet has the private ones.
 
     Raises:
-        ConfigurationError: the key is none, or the descriptor's checksum is another's.
+        ConfigurationError: the library takes the key for none.
     """
 
-    def __init__(self, account: Account, text: str, network: str) -> None:
+    def __init__(self, account: Account, network: str) -> None:
         # Only the functions of the exchange carry it.
         from embit.bip32 import HDKey  # noqa: PLC0415
-        from embit.descriptor.checksum import checksum  # noqa: PLC0415
         from embit.script import p2tr, p2wpkh  # noqa: PLC0415
 
-        descriptor, _, stated = text.partition("#")
-        if stated and checksum(descriptor) != stated:
-            raise ConfigurationError("BITCOIN_XPUB has the checksum of another descriptor")
         try:
             self._branch = HDKey.from_base58(account.key).derive(account.path)
         except Exception as error:
@@ -53,5 +49,5 @@ def address_source() -> AccountAddresses | OneAddress | None:
     """
     chosen = settings()
     if chosen.bitcoin_account is not None:
-        return AccountAddresses(chosen.bitcoin_account, chosen.bitcoin_xpub, chosen.bitcoin_network)
+        return AccountAddresses(chosen.bitcoin_account, chosen.bitcoin_network)
     return OneAddress(chosen.bitcoin_address) if chosen.bitcoin_address else None
