@@ -50,7 +50,7 @@ capacity: $(VENV)/.local ## What a million jobs cost on AWS, and where the limit
 # Checkov wants other versions of much that is installed here, so it has an environment of its own.
 $(POLICY): requirements/policy.txt | $(BIN)/python
 	@echo "Installing requirements/policy.txt ..."
-	@$(PYTHON) -m venv $(@D)
+	@$(PYTHON) -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
