@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from coordinator.core.config import BITCOIN_NETWORKS
+from coordinator.core.bitcoin import NETWORKS
 from coordinator.core.config import settings as configured
 from coordinator.ledger.payees import wallet_of
 from coordinator.users.errors import InvalidWalletAddress
@@ -19,7 +19,7 @@ SEGWIT, BASE58 = ["p2wpkh", "p2tr"], ["p2pkh", "p2pkh-uncompressed", "p2sh-p2wpk
 secrets = st.integers(1, ORDER - 1).map(lambda number: number.to_bytes(32))
 
 
-@pytest.fixture(params=BITCOIN_NETWORKS)
+@pytest.fixture(params=NETWORKS)
 def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name, value in {"DATABASE_URL": "sqlite:///x", "SECRET_KEY": SECRET_KEY}.items():
         monkeypatch.setenv(name, value)
