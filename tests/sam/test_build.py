@@ -156,7 +156,7 @@ def test_every_function_fits_into_lambda(built: Built) -> None:
         if resource["Type"] == "AWS::Serverless::Function"
     ]
 
-    assert len(functions) == 10
+    assert len(functions) == 12
     for name in functions:
         assert _size(built.folder / name) + _size(built.layer) < _MAX_UNZIPPED_BYTES
 
