@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         measured = Measured.read(folder, kind)
     except (FileNotFoundError, KeyError) as error:
-        parser.error(f'run `make bench` and `make bench ARGS="cold"` first: {error!r} is missing')
+        parser.error(f'run `make bench` and `make bench ARGS="cold"` first: {error}')
     _show(measured, prices, given, capacity(measured, prices, given))
     return 0
 
