@@ -3,7 +3,8 @@
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from typing import Any
 
 from tests.bench import filling, paid
@@ -131,15 +132,20 @@ def _fill(entries: int) -> None:
 
     from coordinator.core.config import settings
     from coordinator.core.database import database
+    from coordinator.core.ids import new_id
     from coordinator.users.service import ensure_user
 
     user_id = database().write(lambda tx: ensure_user(tx, "payer"))
     purchases = entries // 2
     account = {"owner_id": user_id, "available_atoms": purchases * _ATOMS, "held_atoms": 0}
     bought = text(f"UPDATE ledger_accounts SET available_atoms = {-purchases * _ATOMS} WHERE owner_id = 'exchange'")
-    filling.fill(
-        settings().database.value, {"ledger_entries": _purchases(purchases, user_id), "ledger_accounts": [account]}
-    )
+    payment_ids = [new_id() for _ in range(purchases)]
+    rows = {
+        "payment_outputs": map(_output, payment_ids),
+        "ledger_entries": _purchases(payment_ids, user_id),
+        "ledger_accounts": [account],
+    }
+    filling.fill(settings().database.value, rows)
     database().write(lambda tx: tx.execute(bought))
 
 
@@ -165,10 +171,24 @@ def _measure() -> dict[str, Any]:
     }
 
 
-def _purchases(count: int, user_id: str) -> Iterator[filling.Row]:
+def _output(payment_id: str) -> filling.Row:
+    return {
+        "txid": sha256(payment_id.encode()).hexdigest(),
+        "vout": 0,
+        "payment_id": payment_id,
+        "amount_sat": 1000,
+        "present": True,
+        "late": False,
+        "credited_atoms": _ATOMS,
+        "frozen_rate_sat": 1000,
+        "credits": 1,
+    }
+
+
+def _purchases(payment_ids: Sequence[str], user_id: str) -> Iterator[filling.Row]:
     from coordinator.core.ids import new_id
 
-    for number in range(count):
+    for number, payment_id in enumerate(payment_ids):
         for place, (owner_id, atoms) in enumerate((("exchange", -_ATOMS), (user_id, _ATOMS))):
             yield {
                 "key": f"purchase:{number}",
@@ -178,6 +198,7 @@ def _purchases(count: int, user_id: str) -> Iterator[filling.Row]:
                 "account": "available",
                 "kind": "purchase",
                 "amount_atoms": atoms,
+                "payment_id": payment_id,
                 "created_us": number,
             }
 

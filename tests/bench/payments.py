@@ -133,7 +133,7 @@ def _fill(addresses: list[str]) -> None:
                 "check_us": now_us - len(addresses) + index,
             }
 
-    filling.fill(settings().database_url, {"payments": rows()})
+    filling.fill(settings().database.value, {"payments": rows()})
 
 
 def _run_check() -> dict[str, Any]:
