@@ -4,16 +4,22 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from shutil import which
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import make_url
 
 from tests.api import ADMIN, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, PUBLIC_URL, SECRET_KEY
+from tests.chain.conftest import regtest
+from tests.chain.regtest import Regtest
 from tests.databases import PostgresCluster
 from tests.sam.build import NoRuntimePython, build
 from tests.sam.engine import Engine, NoEngine, container_engine
 from tests.sam.relay import relay
 from tests.sam.sam_local import SamLocal, free_port
+
+__all__ = ["regtest"]
 
 VARIABLES = {
     "SECRET_KEY": SECRET_KEY,
@@ -75,10 +81,20 @@ def serve(
             port = until_the_end.enter_context(relay(engine.gateway, Path(str(url.query["host"])) / ".s.PGSQL.5432"))
             return url.set(host=engine.host, port=port, query={}).render_as_string(hide_password=False)
 
+        def exchange() -> dict[str, str]:
+            """What lets users pay on a chain that containers reach, if there can be one: to an account of their own."""
+            if engine.gateway is None or which("npm") is None:
+                return {}
+            chain: Regtest = request.getfixturevalue("regtest")
+            esplora = urlsplit(chain.esplora_url)
+            port = until_the_end.enter_context(relay(engine.gateway, (str(esplora.hostname), int(esplora.port or 0))))
+            url = f"http://{engine.host}:{port}{esplora.path}"
+            return {"BITCOIN_NETWORK": "regtest", "BITCOIN_XPUB": chain.fresh_account(), "ESPLORA_URLS": url}
+
         @cache
         def begin(kind: str) -> int:
             folder = tmp_path_factory.mktemp("sam-local")
-            variables = {**VARIABLES, "DATABASE_URL": database_url(kind)}
+            variables = {**VARIABLES, **exchange(), "DATABASE_URL": database_url(kind)}
             served = SamLocal(engine, build_folder / "template.yaml", {"Parameters": variables}, folder)
             served.migrate()
             port = free_port()

@@ -1,4 +1,4 @@
-"""Lets containers reach a server that listens on nothing but a socket in a folder."""
+"""Lets containers reach a server that listens on nothing but a socket in a folder, or on the loopback address."""
 
 import select
 import socket
@@ -10,11 +10,13 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 # <bits/in.h>: binds to the address of a network that is made with its first container. Python has no name for it.
 _IP_FREEBIND = 15
+# A socket's path, or host and port.
+Target = Path | tuple[str, int]
 
 
 class _Relay(ThreadingTCPServer):
-    def __init__(self, address: str, target: Path) -> None:
-        self.target = str(target)
+    def __init__(self, address: str, target: Target) -> None:
+        self.target = target
         super().__init__((address, 0), _Connection)
 
     def server_bind(self) -> None:
@@ -26,8 +28,7 @@ class _Connection(BaseRequestHandler):
     server: _Relay
 
     def handle(self) -> None:
-        with socket.socket(socket.AF_UNIX) as target:
-            target.connect(self.server.target)
+        with _connected(self.server.target) as target:
             other = {self.request: target, target: self.request}
             while True:
                 for side in select.select(list(other), [], [])[0]:
@@ -37,8 +38,16 @@ class _Connection(BaseRequestHandler):
                     other[side].sendall(data)
 
 
+def _connected(target: Target) -> socket.socket:
+    if not isinstance(target, Path):
+        return socket.create_connection(target)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(target))
+    return connection
+
+
 @contextmanager
-def relay(address: str, target: Path) -> Iterator[int]:
+def relay(address: str, target: Target) -> Iterator[int]:
     """Passes on what comes to a port of the address, which it gives, and the answers; ends with its last caller."""
     with _Relay(address, target) as server:
         serving = threading.Thread(target=server.serve_forever, args=(0.1,))

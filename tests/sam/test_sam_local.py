@@ -8,9 +8,12 @@ import pytest
 
 from local.demo.verify import verify_receipt
 from tests.api import ADMIN, CLIENT, MINER, Api
+from tests.chain.regtest import Regtest
 from tests.integration.logins import ALICE, ME, logged_in, new_key
+from tests.money import balance
 from tests.sam.calls import Sent, send
 from tests.sam.conftest import Serve
+from tests.sam.engine import Engine
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -63,7 +66,20 @@ def test_a_wallet_logs_in_and_its_new_key_submits_a_job(api: Api) -> None:
     assert job["status"] == "pending"
 
 
-# A payment follows here: the user pays, and what is confirmed on the chain is in the balance.
+def test_what_a_user_pays_and_the_chain_confirms_is_in_the_balance(api: Api, engine: Engine, regtest: Regtest) -> None:
+    if engine.gateway is None:
+        pytest.skip("payments under SAM local (a rootless engine's containers don't reach this machine)")
+    user = logged_in(api)
+
+    asked = user.post("/api/v1/exchange/create-payment", {"aitbc_amount": "12.5"}).json
+    regtest.pay((asked["address"], asked["amount_sat"]))
+    regtest.mine(asked["confirmations_required"])
+    paid = user.get(f"/v1/exchange/payment-status/{asked['payment_id']}").json
+    picture = user.get(f"/v1/exchange/payments/{asked['payment_id']}/qr.svg")
+
+    assert (paid["status"], paid["credited_aitbc"], paid["received_sat"]) == ("confirmed", "12.5", 12_500)
+    assert balance(user, asked["user_id"])[0] == "12.5"
+    assert (picture.status, picture.text[:5]) == (200, "<svg ")
 
 
 def test_operators_see_the_numbers(api: Api) -> None:
