@@ -135,7 +135,7 @@ class Result(NamedTuple):
 
 
 # Nothing can be removed from them, or they begin with rows.
-KEPT = {"audit", "receipt_log_origin", "payment_counts"}
+KEPT = {"audit", "job_counts", "receipt_log_origin", "payment_counts"}
 
 
 class Machine(RuleBasedStateMachine):
