@@ -23,7 +23,7 @@ _BUILD_FOLDER = Path(".aws-sam/build")
 _READY_SECONDS = 300
 _CONTAINER_SECONDS = 120
 # It removes one container after the other.
-_STOP_SECONDS = 60
+_STOP_SECONDS = 180
 # Variables by function.
 Variables = Mapping[str, Mapping[str, str]]
 

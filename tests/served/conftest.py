@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.emulator.process import ROOT, Emulator
+from tests.exchange import VARIABLES as EXCHANGE
 
 
 @dataclass
@@ -30,6 +31,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         LEASE_SECONDS="3600",
         HEARTBEAT_TIMEOUT_SECONDS="3600",
         CORS_ALLOW_ORIGINS="https://app.example,http://localhost:3000",
+        # Nobody pays, but addresses are given out.
+        **EXCHANGE,
     )
     yield Served(emulator, json.loads((emulator.volume / "keys.json").read_text()))
     emulator.stop()

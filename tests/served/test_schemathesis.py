@@ -27,7 +27,8 @@ def document_with_a_key_for_each_group() -> dict[str, Any]:
     """Without the catch-all answer, so that a status that is not written down is found."""
     document: dict[str, Any] = json.loads((ROOT / "functions/public/openapi.json").read_text())
     schemes = document["components"]["securitySchemes"]
-    of_group = dict.fromkeys(("client", "miner", "admin"), schemes["ApiKey"]) | {"users": schemes["SessionToken"]}
+    of_group = dict.fromkeys(("client", "miner", "admin"), schemes["ApiKey"])
+    of_group |= dict.fromkeys(("users", "exchange"), schemes["SessionToken"])
     document["components"]["securitySchemes"] = of_group
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -77,7 +78,9 @@ def test_what_the_document_says_is_what_happens(served: Served, tmp_path: Path) 
     document = document_with_a_key_for_each_group()
     session = log_in(served.url, ONE)
     (tmp_path / "openapi.json").write_text(json.dumps(document))
-    (tmp_path / "schemathesis.toml").write_text(configuration(document, served.keys | {"users": session}))
+    (tmp_path / "schemathesis.toml").write_text(
+        configuration(document, served.keys | {"users": session, "exchange": session})
+    )
 
     miner_id, leases = hold_leases(served, 100)
 

@@ -10,7 +10,6 @@ from coordinator.core import clock
 from coordinator.core.config import settings
 from coordinator.core.database import database
 from coordinator.core.prepared import Later, Prepared
-from coordinator.jobs import postgres_claims
 from coordinator.jobs.heads import HEADS_SQLITE, ORDER
 from coordinator.jobs.lifecycle import attempts
 from coordinator.jobs.models import HELD
@@ -61,7 +60,7 @@ def take(tx: Connection, miner: Row[Any], classes: list[int], most: int) -> Foun
     asked = {"miner_id": miner.id, "price": miner.price_atoms, "concurrency": miner.concurrency}
     if tx.dialect.name == "sqlite":
         return _take_on_sqlite(tx, {**asked, "classes": json.dumps(classes)})
-    statement = postgres_claims.statement(alone=False, several=most > 1, free=miner.price_atoms == 0)
+    statement = _postgres_statement(alone=False, several=most > 1, free=miner.price_atoms == 0)
     return _found(statement.rows(tx, {**asked, "classes": classes, "most": most, "lease_us": _lease_us()}), most)
 
 
@@ -151,11 +150,18 @@ def _ask(tx: Connection, miner: Known, most: int, *, note_assigned: bool) -> Lat
         "lease_us": _lease_us(),
         "heartbeat_timeout_us": settings().heartbeat_timeout_seconds * clock.SECOND_US,
     }
-    statement = postgres_claims.statement(alone=True, several=most > 1, free=miner.price_atoms == 0)
+    statement = _postgres_statement(alone=True, several=most > 1, free=miner.price_atoms == 0)
     waiting = statement.later(tx, asked)
     if note_assigned:
         _NOTE_ASSIGNED.later(tx, {"miner_id": miner.id})
     return waiting
+
+
+def _postgres_statement(**kind: bool) -> Prepared:
+    # Where it is SQLite, nothing of PostgreSQL is needed.
+    from coordinator.jobs.postgres_claims import statement  # noqa: PLC0415
+
+    return statement(**kind)
 
 
 def _found(rows: list[Any], most: int) -> Found:

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from coordinator.core.schemas import Amount, Id, RequestBody, Timestamp
 
@@ -27,6 +27,15 @@ class Flag(StrEnum):
 
 class PaymentCreate(RequestBody):
     """Name one amount; two must be the same at today's rate."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("aitbc_amount", "btc_amount")
+            ]
+        }
+    )
 
     aitbc_amount: Amount | None = Field(default=None, description="How many AITBC to buy.")
     btc_amount: Amount | None = Field(default=None, description="How many bitcoin to pay.")
