@@ -28,6 +28,7 @@ VARIABLES = {
     "ADMIN_API_KEYS": ADMIN,
     "PUBLIC_URL": PUBLIC_URL,
     "CORS_ALLOW_ORIGINS": "https://app.example",
+    "BITCOIN_NETWORK": "regtest",
 }
 # The port that SAM CLI serves the API on, over a database of the kind.
 Serve = Callable[[str], int]
@@ -89,7 +90,7 @@ def serve(
             esplora = urlsplit(chain.esplora_url)
             port = until_the_end.enter_context(relay(engine.gateway, (str(esplora.hostname), int(esplora.port or 0))))
             url = f"http://{engine.host}:{port}{esplora.path}"
-            return {"BITCOIN_NETWORK": "regtest", "BITCOIN_XPUB": chain.fresh_account(), "ESPLORA_URLS": url}
+            return {"BITCOIN_XPUB": chain.fresh_account(), "ESPLORA_URLS": url}
 
         @cache
         def begin(kind: str) -> int:
