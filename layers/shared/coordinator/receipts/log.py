@@ -1,4 +1,4 @@
-"""The transparency log: receipts in an order that never changes, under a Merkle tree; see docs/decisions."""
+"""The transparency log: receipts in an order that never changes, under a Merkle tree; see docs/decisions/0015."""
 
 from collections.abc import Iterable
 
