@@ -31,7 +31,7 @@ class PaymentCreate(RequestBody):
     model_config = ConfigDict(
         json_schema_extra={
             "anyOf": [
-                {"required": [name], "properties": {name: {"type": "string"}}}
+                {"required": [name], "not": {"properties": {name: {"type": "null"}}}}
                 for name in ("aitbc_amount", "btc_amount")
             ]
         }
