@@ -4,20 +4,19 @@ What each user must have follows from the jobs as they are and from what operato
 """
 
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, assume, settings
+from hypothesis import assume
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import event, text
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from sqlalchemy import text
 
 from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api, forget_process_state, let_pass
+from tests.integration.machines import breaking_off, databases_of, run_machine
 from tests.money import ALICE, ALICE_AIT, BOB, balance, broken_laws, give, give_users, statement
 
 T = TypeVar("T")
@@ -52,10 +51,6 @@ WEIGHTS = {
     "sweep": 1,
     "switch": 2,
 }
-
-
-class BrokenOff(Exception):
-    pass
 
 
 class Machine(RuleBasedStateMachine):
@@ -175,7 +170,7 @@ class Machine(RuleBasedStateMachine):
     def sweep(self) -> None:
         from miner.heartbeats import handler
 
-        with self._breaking_off():
+        with breaking_off(self.data, MOST_STATEMENTS):
             handler({}, None)
 
     def switch(self) -> None:
@@ -223,7 +218,7 @@ class Machine(RuleBasedStateMachine):
     # Calls.
 
     def _call(self, key: str, method: str, path: str, body: Any = None, headers: Any = None) -> Answer:
-        with self._breaking_off():
+        with breaking_off(self.data, MOST_STATEMENTS):
             return self.api.as_(key, self.miners.get(key)).call(method, path, body=body, headers=headers)
 
     def _post_until_answered(self, key: str, path: str, body: Any) -> Answer:
@@ -236,31 +231,6 @@ class Machine(RuleBasedStateMachine):
         again = self._call(key, "POST", path, body, headers)
         assert again.status == 500 or (again.status, again.text) == (answer.status, answer.text)
         return answer
-
-    @contextmanager
-    def _breaking_off(self) -> Iterator[None]:
-        """Breaks off what is called at one of its statements, or instead of its commit."""
-        from coordinator.core.database import database
-
-        left = self.data.draw(st.one_of(st.just(MOST_STATEMENTS), st.integers(0, MOST_STATEMENTS)), "breaks off after")
-        engine = database().engine
-
-        def count(*_: Any) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise BrokenOff
-
-        for moment in ("before_cursor_execute", "commit"):
-            event.listen(engine, moment, count)
-        try:
-            yield
-        except BrokenOff:
-            # Of a schedule, which answers nobody.
-            pass
-        finally:
-            for moment in ("before_cursor_execute", "commit"):
-                event.remove(engine, moment, count)
 
     def _pick_job(self, mostly: str | None = None) -> str | None:
         """One of this status that pays, if there is any."""
@@ -289,29 +259,9 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_money_is_lost_or_made(api: Api, kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    numbers = iter(range(10**6))
-
-    def new_database() -> str:
-        if kind == "postgresql":
-            return str(request.getfixturevalue("postgres").new_database())
-        path = tmp_path / f"{next(numbers)}.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        return f"sqlite:///{path}"
-
     class TheMachine(Machine): ...
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         TheMachine.api, TheMachine.monkeypatch = api, monkeypatch
-        TheMachine.new_database = staticmethod(new_database)
-        run_state_machine_as_test(
-            TheMachine,
-            settings=settings(
-                max_examples=EXAMPLES,
-                stateful_step_count=40,
-                deadline=None,
-                derandomize=False,
-                print_blob=True,
-                report_multiple_bugs=False,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        TheMachine.new_database = staticmethod(databases_of(kind, tmp_path, request))
+        run_machine(TheMachine, EXAMPLES)

@@ -4,21 +4,19 @@ What each user must have follows from the chain as it then is; nothing of the ex
 """
 
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, assume, settings
+from hypothesis import assume
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import event
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.api import Api, forget_process_state
 from tests.exchange import make_all_due, open_exchange, pass_time
+from tests.integration.machines import breaking_off, databases_of, run_machine
 from tests.money import ALICE, BOB, balance, broken_laws, give, user_of
 
 T = TypeVar("T")
@@ -48,10 +46,6 @@ WEIGHTS = {
     "spend": 2,
     "catch_up": 2,
 }
-
-
-class BrokenOff(Exception):
-    pass
 
 
 class Machine(RuleBasedStateMachine):
@@ -123,7 +117,7 @@ class Machine(RuleBasedStateMachine):
         self.chain.drop(*self._some_txids())
 
     def check(self) -> None:
-        with self._breaking_off():
+        with breaking_off(self.data, MOST_STATEMENTS):
             self._check()
 
     def check_while_others_do(self) -> None:
@@ -150,7 +144,7 @@ class Machine(RuleBasedStateMachine):
 
         if self.payments:
             payment_id = self._pick("payment", list(self.payments))
-            with self._breaking_off():
+            with breaking_off(self.data, MOST_STATEMENTS):
                 refresh(self.payments[payment_id][1], payment_id)
 
     def fail(self) -> None:
@@ -217,30 +211,6 @@ class Machine(RuleBasedStateMachine):
         young = {output.txid for output in outputs if output.block_height is None or output.block_height > height}
         return [txid for txid in sorted(young) if self._pick("spent otherwise", [False, True])]
 
-    @contextmanager
-    def _breaking_off(self) -> Iterator[None]:
-        """Breaks off what is called at one of its statements, or instead of its commit."""
-        from coordinator.core.database import database
-
-        left = self.data.draw(st.one_of(st.just(MOST_STATEMENTS), st.integers(0, MOST_STATEMENTS)), "breaks off after")
-        engine = database().engine
-
-        def count(*_: Any) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise BrokenOff
-
-        for moment in ("before_cursor_execute", "commit"):
-            event.listen(engine, moment, count)
-        try:
-            yield
-        except BrokenOff:
-            pass
-        finally:
-            for moment in ("before_cursor_execute", "commit"):
-                event.remove(engine, moment, count)
-
     def _pick(self, label: str, options: Sequence[T]) -> T:
         return options[self.data.draw(st.integers(0, len(options) - 1), label)]
 
@@ -251,29 +221,9 @@ class Machine(RuleBasedStateMachine):
 def test_users_have_what_the_chain_confirms(
     api: Api, kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    numbers = iter(range(10**6))
-
-    def new_database() -> str:
-        if kind == "postgresql":
-            return str(request.getfixturevalue("postgres").new_database())
-        path = tmp_path / f"{next(numbers)}.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        return f"sqlite:///{path}"
-
     class TheMachine(Machine): ...
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         TheMachine.api, TheMachine.monkeypatch = api, monkeypatch
-        TheMachine.new_database = staticmethod(new_database)
-        run_state_machine_as_test(
-            TheMachine,
-            settings=settings(
-                max_examples=EXAMPLES,
-                stateful_step_count=40,
-                deadline=None,
-                derandomize=False,
-                print_blob=True,
-                report_multiple_bugs=False,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        TheMachine.new_database = staticmethod(databases_of(kind, tmp_path, request))
+        run_machine(TheMachine, EXAMPLES)

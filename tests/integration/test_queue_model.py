@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import HealthCheck, assume, settings
+from hypothesis import assume
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import Engine, create_engine, delete, text
 
 from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api, forget_process_state, let_pass
+from tests.integration.machines import run_machine
 from tests.integration.queue_model import SILENCE_SECONDS, Job, Lease, Miner, Queue, Verdict
 
 T = TypeVar("T")
@@ -607,17 +608,6 @@ def test_the_queue_is_as_its_model(api: Api, database_url: str) -> None:
     engine = create_engine(database_url)
     TheMachine.api, TheMachine.engine = api, engine
     try:
-        run_state_machine_as_test(
-            TheMachine,
-            settings=settings(
-                max_examples=EXAMPLES,
-                stateful_step_count=60,
-                deadline=None,
-                derandomize=False,
-                print_blob=True,
-                report_multiple_bugs=False,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_machine(TheMachine, EXAMPLES, steps=60)
     finally:
         engine.dispose()
