@@ -55,6 +55,7 @@ class _Block(_Read):
     height: _Height
 
 
+_HASH = TypeAdapter(_Hash)
 _TRANSACTIONS = TypeAdapter(list[_Transaction])
 
 
@@ -175,7 +176,7 @@ class _Source:
         raise ServerFailed(f"it tells of more than {_MOST_PAGES} pages of transactions")
 
     def _hash(self, path: str) -> str:
-        return self._parse(TypeAdapter(_Hash).validate_python, path, lambda body: body.decode().strip())
+        return self._parse(_HASH.validate_python, path, lambda body: body.decode().strip())
 
     def _parse(self, parse: Callable[[Any], T], path: str, decode: Callable[[bytes], Any] = bytes) -> T:
         body = self.server.get(path)
