@@ -5,8 +5,8 @@ schedules may run at once, and one may end at any moment.
 """
 
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, or_, select, text, update
@@ -74,6 +74,10 @@ class _Due(NamedTuple):
     # Where the chain had what was credited.
     heights: list[int]
     since_height: int
+
+    @property
+    def is_shared(self) -> bool:
+        return self.payment.address_index is None
 
 
 def check_due() -> Checked:
@@ -167,8 +171,30 @@ def _check(due: Sequence[_Due]) -> None:
         _note_failure(error)
         raise _Unreadable(blamed) from error
     database().write(lambda tx: note_tip(tx, reader.tip.height))
-    for one, reading in zip(due, readings, strict=True):
+    read = list(zip(due, readings, strict=True))
+    for one, reading in read:
         _take_down(one, reading, began_us)
+    for address, reading in {one.payment.address: reading for one, reading in read if one.is_shared}.items():
+        _note_rest(address, reading)
+
+
+def _take_down(one: _Due, reading: Reading, began_us: int) -> None:
+    with _nobody_waits_for("a payment can't be credited", payment_id=one.payment.id):
+        database().write(lambda tx: take_down(tx, one.payment, reading, began_us))
+
+
+def _note_rest(address: str, reading: Reading) -> None:
+    with _nobody_waits_for("what came to a shared address can't be noted", address=address):
+        database().write(lambda tx: _note_strangers(tx, address, reading))
+
+
+@contextmanager
+def _nobody_waits_for(trouble: str, **of: str) -> Iterator[None]:
+    """Whatever is wrong with one payment or address, the others are gone on with."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001
+        logger.exception(trouble, extra=of)
 
 
 def _postpone(due: Sequence[_Due], blamed: str | None) -> None:
@@ -185,16 +211,6 @@ def _postpone(due: Sequence[_Due], blamed: str | None) -> None:
 def _note_failure(error: ChainUnavailable) -> None:
     logger.warning("the chain can't be read: %s", error)
     counters().add({"chain_failures_total": 1})
-
-
-def _take_down(one: _Due, reading: Reading, began_us: int) -> None:
-    payment = one.payment
-    try:
-        taken = database().write(lambda tx: take_down(tx, payment, reading, began_us))
-        if taken and payment.address_index is None:
-            database().write(lambda tx: _note_strangers(tx, payment.address, reading))
-    except Exception:  # noqa: BLE001  (whatever is wrong with one payment, the others are not to wait for it)
-        logger.exception("a payment can't be credited", extra={"payment_id": payment.id})
 
 
 def _note_strangers(tx: Connection, address: str, reading: Reading) -> None:

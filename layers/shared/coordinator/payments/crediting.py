@@ -29,20 +29,19 @@ _KNOWN = select(outputs).where(outputs.c.payment_id == bindparam("payment_id"))
 _KNOWN_ONE = select(outputs).where(_THIS)
 
 
-def take_down(tx: Connection, payment: Row[Any], reading: Reading, began_us: int) -> bool:
+def take_down(tx: Connection, payment: Row[Any], reading: Reading, began_us: int) -> None:
     """Brings a payment to what the chain says.
 
-    `payment` is the row that the reading was made for, `began_us` when. Does nothing and tells so if another reading
-    was taken down meanwhile.
+    `payment` is the row that the reading was made for, `began_us` when. Does nothing if another reading was taken down
+    meanwhile.
     """
     this = payments.c.id == payment.id, payments.c.readings == payment.readings
     locked = tx.execute(select(payments).where(*this).with_for_update()).first()
     if locked is None:
-        return False
+        return
     account = _Account(tx, locked, reading, began_us)
     account.follow()
     tx.execute(update(payments).where(payments.c.id == payment.id).values(account.summary()))
-    return True
 
 
 def note_tip(tx: Connection, height: int) -> None:
