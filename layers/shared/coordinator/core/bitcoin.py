@@ -41,7 +41,8 @@ NETWORKS = {
     "regtest": Network("bcrt", 0x6F, 0xC4, "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206", ()),
 }
 
-_HASH_BYTES, _KEY_BYTES, _LONGEST_ADDRESS = 20, 32, 90
+HASH_BYTES, KEY_BYTES = 20, 32
+_LONGEST_ADDRESS = 90
 # Version, depth, parent, number, chain code, key (BIP-32).
 _EXTENDED_KEY_BYTES, _POINT_BYTES = 78, 33
 # https://github.com/satoshilabs/slips/blob/master/slip-0132.md: whose keys they are, and whether they are for mainnet.
@@ -60,6 +61,14 @@ _CHECKSUM_OUTPUT = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _CHECKSUM_GENERATOR = (0xF5DEE51989, 0xA9FDCA3312, 0x1BAB10E32D, 0x3706B1677A, 0x644D626FFD)
 # Of secp256k1.
 _FIELD = 2**256 - 2**32 - 977
+
+
+class Destination(NamedTuple):
+    """What an address says: a witness program and its version (BIP-141), or a hash and what kind it is of."""
+
+    segwit: bool
+    version: int
+    payload: bytes
 
 
 class Account(NamedTuple):
@@ -134,23 +143,33 @@ def _path(text: str) -> tuple[int, ...]:
     return numbers
 
 
+def read_address(address: str, network: str) -> Destination | None:
+    """What the text of an address says; None if it is no address.
+
+    A witness program is of this network; whose a hash is, its version tells.
+    """
+    if not address.isascii() or len(address) > _LONGEST_ADDRESS:
+        return None
+    if (segwit := decode_segwit(NETWORKS[network].segwit_prefix, address)) is not None:
+        return Destination(True, *segwit)
+    raw = decode_base58(address)
+    return None if raw is None or len(raw) != 1 + HASH_BYTES else Destination(False, raw[0], raw[1:])
+
+
 def script_of(address: str, network: str) -> bytes | None:
     """What outputs to an address carry (scriptPubKey); None if it is none of this network or of no standard kind.
 
     P2PKH, P2SH, P2WPKH, P2WSH and P2TR are.
     """
-    if not address.isascii() or len(address) > _LONGEST_ADDRESS:
+    found = read_address(address, network)
+    if found is None:
         return None
-    chosen = NETWORKS[network]
-    if (segwit := decode_segwit(chosen.segwit_prefix, address)) is not None:
-        version, program = segwit
-        if (version, len(program)) not in ((0, _HASH_BYTES), (0, _KEY_BYTES), (1, _KEY_BYTES)):
+    version, payload = found.version, found.payload
+    if found.segwit:
+        if (version, len(payload)) not in ((0, HASH_BYTES), (0, KEY_BYTES), (1, KEY_BYTES)):
             return None
         # OP_0 or OP_1, then the program (BIP-141, BIP-341).
-        return bytes([0x51 if version else 0x00, len(program)]) + program
-    raw = decode_base58(address)
-    if raw is None or len(raw) != 1 + _HASH_BYTES:
-        return None
-    if raw[0] == chosen.p2pkh_version:
-        return b"\x76\xa9\x14" + raw[1:] + b"\x88\xac"
-    return b"\xa9\x14" + raw[1:] + b"\x87" if raw[0] == chosen.p2sh_version else None
+        return bytes([0x51 if version else 0x00, len(payload)]) + payload
+    if version == NETWORKS[network].p2pkh_version:
+        return b"\x76\xa9\x14" + payload + b"\x88\xac"
+    return b"\xa9\x14" + payload + b"\x87" if version == NETWORKS[network].p2sh_version else None

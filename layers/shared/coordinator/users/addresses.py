@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from coordinator.core.bitcoin import NETWORKS, Network
-from coordinator.core.encodings import decode_base58, decode_segwit
+from coordinator.core.bitcoin import HASH_BYTES, KEY_BYTES, NETWORKS, Destination, Network, read_address
 from coordinator.users.errors import InvalidWalletAddress
 
 _ETHEREUM = re.compile(r"(?:0x|ait1|aitbc1)([0-9a-fA-F]{40})", re.ASCII)
@@ -22,10 +21,6 @@ class Kind(Enum):
     P2SH_P2WPKH = 35
     P2WPKH = 39
     P2TR = None
-
-
-_LONGEST_ADDRESS = 90
-_HASH_BYTES, _KEY_BYTES = 20, 32
 
 
 @dataclass(frozen=True)
@@ -63,30 +58,23 @@ def read_bitcoin(address: str, network: str) -> BitcoinAddress:
     Raises:
         InvalidWalletAddress: it is none, or of another network, or pays to what can't sign a message here.
     """
-    if len(address) <= _LONGEST_ADDRESS and address.isascii():
-        chosen = NETWORKS[network]
-        found = _read_segwit(address, chosen.segwit_prefix) or _read_base58(address, chosen)
+    said = read_address(address, network)
+    if said is not None:
+        found = _read_segwit(address, said) if said.segwit else _read_base58(address, said, NETWORKS[network])
         if found is not None:
             return found
     raise InvalidWalletAddress(f"This is no address of an Ethereum, AITBC or Bitcoin ({network}) wallet.")
 
 
-def _read_segwit(address: str, prefix: str) -> BitcoinAddress | None:
-    decoded = decode_segwit(prefix, address)
-    if decoded is None:
-        return None
-    version, program = decoded
-    kinds = {(0, _HASH_BYTES): Kind.P2WPKH, (1, _KEY_BYTES): Kind.P2TR}
-    kind = kinds.get((version, len(program)))
+def _read_segwit(address: str, said: Destination) -> BitcoinAddress:
+    kinds = {(0, HASH_BYTES): Kind.P2WPKH, (1, KEY_BYTES): Kind.P2TR}
+    kind = kinds.get((said.version, len(said.payload)))
     if kind is None:
         raise InvalidWalletAddress("Of segwit addresses, only those of one key can log in (P2WPKH and P2TR).")
-    return BitcoinAddress(address.lower(), kind, program)
+    return BitcoinAddress(address.lower(), kind, said.payload)
 
 
-def _read_base58(address: str, network: Network) -> BitcoinAddress | None:
-    decoded = decode_base58(address)
-    if decoded is None or len(decoded) != 1 + _HASH_BYTES:
-        return None
+def _read_base58(address: str, said: Destination, network: Network) -> BitcoinAddress | None:
     kinds = {network.p2pkh_version: Kind.P2PKH, network.p2sh_version: Kind.P2SH_P2WPKH}
-    kind = kinds.get(decoded[0])
-    return None if kind is None else BitcoinAddress(address, kind, decoded[1:])
+    kind = kinds.get(said.version)
+    return None if kind is None else BitcoinAddress(address, kind, said.payload)
