@@ -1,10 +1,8 @@
 """What a new execution environment takes, as it is built: init and first request of each function, and their sizes."""
 
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,12 @@ from local.template import Function, read_template
 from tests.bench.databases import Databases
 from tests.bench.report import say, show
 from tests.bench.size import Size
-from tests.sam.build import NoRuntimePython, build, runtime_python
+from tests.sam.build import NoRuntimePython, build
+from tests.sam.starting import LAYER, start
 
 FULL = Size(rounds=9)
 TINY = Size(rounds=1)
 
-_STARTER = Path(__file__).parents[1] / "sam" / "cold_start.py"
-_LAYER = "SharedLayer"
 # What a function that does nothing would import, and with a driver as SQLAlchemy uses it.
 _BARE = {
     "sqlite": "fastapi,mangum,sqlalchemy,sqlalchemy.dialects.sqlite",
@@ -56,7 +53,7 @@ def run(size: Size, databases: Databases) -> tuple[dict[str, Any], list[str]]:
             say(f"cold starts are left out: {error}")
             return {"left_out": str(error)}, []
         functions = [f for f in template.functions.values() if f.name != "MigrateFunction"]
-        figures: dict[str, Any] = {"sizes": {name: _sizes(built / name) for name in [_LAYER, *template.functions]}}
+        figures: dict[str, Any] = {"sizes": {name: _sizes(built / name) for name in [LAYER, *template.functions]}}
         failures = []
         for kind in databases.kinds:
             with databases.fresh(kind) as url:
@@ -75,10 +72,10 @@ def _start_all(
     failures = []
     for _ in range(rounds):
         for name, modules in (("bare", _BAREST), ("bare with driver", _BARE[kind])):
-            started.setdefault(name, []).append(_start(built, functions[0].name, modules, None, url))
+            started.setdefault(name, []).append(start(built, functions[0].name, modules, DATABASE_URL=url))
         for function in functions:
             event = _event(function.handler)
-            told = _start(built, function.name, function.handler, event, url)
+            told = start(built, function.name, function.handler, event, DATABASE_URL=url, **_KEYS)
             started.setdefault(function.name, []).append(told)
             status = told["answer"].get("statusCode", 200)
             if status >= 400:
@@ -94,27 +91,6 @@ def _start_all(
         for name, all_told in started.items()
     }
     return figures, failures
-
-
-def _start(built: Path, function: str, what: str, event: Any, url: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [runtime_python(), "-I", "-S", _STARTER, built / function, built / _LAYER, what],
-        input=json.dumps(event),
-        env={
-            "PATH": os.environ["PATH"],
-            "DATABASE_URL": url,
-            "SECRET_KEY": "a-bench-secret-0123456789-abcdefghijklmnop",
-            "PUBLIC_URL": "https://api.bench",
-            **_KEYS,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{function}: {done.stderr}")
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
 
 
 def _event(handler: str) -> dict[str, Any]:
@@ -163,6 +139,6 @@ def _show(kind: str, figures: dict[str, Any], sizes: dict[str, dict[str, int]]) 
             )
             for name, each in figures.items()
         ],
-        note=f"bare: import fastapi, mangum, sqlalchemy. The layer has {sizes[_LAYER]['zipped'] / 1e6:.1f} MB zipped, "
-        f"{sizes[_LAYER]['unzipped'] / 1e6:.1f} MB unpacked.",
+        note=f"bare: import fastapi, mangum, sqlalchemy. The layer has {sizes[LAYER]['zipped'] / 1e6:.1f} MB zipped, "
+        f"{sizes[LAYER]['unzipped'] / 1e6:.1f} MB unpacked.",
     )

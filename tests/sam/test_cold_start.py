@@ -1,17 +1,13 @@
 """What a function imports before it can serve anything, as it is built: a budget of packages, not of seconds."""
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from local.template import Function, read_template
-from tests.sam.build import runtime_python
+from tests.sam.starting import start
 
 pytestmark = pytest.mark.timeout(600)
-_STARTER = Path(__file__).with_name("cold_start.py")
 
 _LOG = {"aws_lambda_powertools", "jmespath"}
 _TABLES = {"annotated_types", "pydantic", "pydantic_core", "sqlalchemy", "sqlmodel", "typing_extensions", "uuid_utils"}
@@ -42,20 +38,7 @@ BUDGETS = {
 
 def imported(build_folder: Path, handler: str, database_url: str) -> set[str]:
     [function] = [f for f in functions(build_folder) if f.handler == handler]
-    told = subprocess.run(
-        [runtime_python(), "-I", "-S", _STARTER, build_folder / function.name, build_folder / "SharedLayer", handler],
-        input="null",
-        env={
-            "PATH": os.environ["PATH"],
-            "DATABASE_URL": database_url,
-            "SECRET_KEY": "a-test-secret-0123456789-abcdefghijklmnop",
-            "PUBLIC_URL": "https://api.test",
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(json.loads(told.stdout.splitlines()[-1])["modules"])
+    return set(start(build_folder, function.name, handler, DATABASE_URL=database_url)["modules"])
 
 
 def functions(build_folder: Path) -> list[Function]:
