@@ -1,18 +1,15 @@
 """Polls of a miner that this process has seen before, which PostgreSQL serves in one trip: the rules stay the same."""
 
-import time
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import create_engine, text
 
-from tests.api import ADMIN, CLIENT, MINER, OTHER_MINER, SECRET_KEY, Api
+from tests.api import CLIENT, MINER, OTHER_MINER, SECRET_KEY, Api
 from tests.bench.processes import Meet, together
-from tests.integration.test_operator_races import WAITING_FOR_A_LOCK
 from tests.integration.test_queue_model import LAWS
 from tests.money import ALICE, give, give_users
 
@@ -196,36 +193,6 @@ def test_while_others_hold_the_best_jobs_a_known_miner_gets_the_next_best(
         engine.dispose()
 
     assert [item["id"] for item in taken] == [plain]
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_known_miner_that_waited_to_be_disabled_gets_nothing(client: Api, miner: Api, database_url: str) -> None:
-    from coordinator.core.database import Database
-    from coordinator.jobs import operations, queue
-    from coordinator.miners.errors import MinerDisabled
-    from coordinator.users.keys import Role, authenticate
-
-    me = known(miner).miner_id
-    assert me is not None
-    job_id = client.submit()["id"]
-    owner_id, admin_id = authenticate(MINER, Role.MINER).id, authenticate(ADMIN, Role.ADMIN).id
-    other_process = Database(database_url)
-
-    with ThreadPoolExecutor(1) as pool:
-
-        def disable_while_it_polls(tx: Connection) -> Future[Any]:
-            operations.disable_miner(tx, admin_id, me)
-            polling = pool.submit(queue.claim, owner_id, me, 1)
-            while not tx.scalar(WAITING_FOR_A_LOCK):
-                time.sleep(0.01)
-            return polling
-
-        polling = other_process.write(disable_while_it_polls)
-        with pytest.raises(MinerDisabled):
-            polling.result()
-
-    other_process.engine.dispose()
-    assert client.job(job_id)["status"] == "pending"
 
 
 def poll_together(meet: Meet, number: int, owner_id: str, miner_id: str, limit: int) -> None:

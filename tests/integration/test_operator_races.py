@@ -74,17 +74,21 @@ def test_requeue_and_disable_race_with_the_result_and_the_next_poll(
     assert len(admin.get("/v1/admin/receipts").json["items"]) == accepted
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_poll_that_waited_for_its_miner_to_be_disabled_gets_nothing(
-    client: Api, miner: Api, database_url: str
+    client: Api, miner: Api, database_url: str, known: bool
 ) -> None:
-    from coordinator.core.database import Database, database
+    from coordinator.core.database import Database
     from coordinator.jobs import operations, queue
     from coordinator.miners.errors import MinerDisabled
     from coordinator.users.keys import Role, authenticate
 
-    job_id = client.submit()["id"]
     me = miner.register()["id"]
+    if known:
+        # Then it claims in one trip.
+        assert miner.as_(MINER, me).poll() == []
+    job_id = client.submit()["id"]
     owner_id, admin_id = authenticate(MINER, Role.MINER).id, authenticate(ADMIN, Role.ADMIN).id
     other_process = Database(database_url)
 
@@ -92,7 +96,7 @@ def test_a_poll_that_waited_for_its_miner_to_be_disabled_gets_nothing(
 
         def disable_while_it_polls(tx: Connection) -> Future[Any]:
             operations.disable_miner(tx, admin_id, me)
-            polling = pool.submit(database().write, lambda tx: queue.poll(tx, owner_id, me, 1))
+            polling = pool.submit(queue.claim, owner_id, me, 1)
             while not tx.scalar(WAITING_FOR_A_LOCK):
                 time.sleep(0.01)
             return polling
