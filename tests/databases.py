@@ -17,6 +17,8 @@ from sqlalchemy import create_engine, make_url, text
 from coordinator.core.database import STATEMENT_TIMEOUT_MS
 from coordinator.migrations.upgrade import upgrade
 
+# How many wait for a lock, on PostgreSQL.
+WAITING_FOR_A_LOCK = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 _TEMPLATE = "migrated_template"
 # How many connections to one database the pooler may have; more clients than that wait for each other.
 SERVER_CONNECTIONS = 20

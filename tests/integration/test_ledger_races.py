@@ -8,15 +8,15 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from tests.api import CLIENT, OTHER_CLIENT, SECRET_KEY, Api, let_pass
 from tests.bench.processes import Meet, together
+from tests.databases import WAITING_FOR_A_LOCK
 from tests.money import ALICE, BOB, balance, broken_laws, give, give_users, statement, user_of
 
 PROCESSES = 8
 TRIES = 12
-WAITING_FOR_A_LOCK = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
 def spend(meet: Meet, user_id: str) -> Counter[str]:

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, text
 
 from coordinator.core.errors import CoordinatorError
 from tests.api import ADMIN, MINER, OTHER_MINER, Api
+from tests.databases import WAITING_FOR_A_LOCK
 from tests.integration.test_queue_model import LAWS
 
 ROUNDS = 12
-WAITING_FOR_A_LOCK = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
 def test_requeue_and_disable_race_with_the_result_and_the_next_poll(

@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event
 
 from aitbc_verify.checkpoints import verified_checkpoint
 from tests.api import SECRET_KEY, Api
 from tests.bench.processes import Meet, together
+from tests.databases import WAITING_FOR_A_LOCK
 from tests.integration.logged import (
     checkpoint,
     entries,
@@ -26,7 +27,6 @@ from tests.integration.logged import (
 PROCESSES = 4
 RECEIPTS = 40
 KILLS = 6
-WAITING_FOR_A_LOCK = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
 def let_it_grow(meet: Meet, number: int) -> tuple[list[str], list[str]]:
