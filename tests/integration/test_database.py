@@ -1,6 +1,8 @@
 """The database layer on real servers, and behind a real pooler."""
 
+import gc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,10 +35,25 @@ def ask(database: Database, question: Any) -> Any:
     return database.read(lambda tx: tx.scalar(question))
 
 
+def files_open_in(folder: Path) -> int:
+    return sum(open_file.is_relative_to(folder) for open_file in map(Path.resolve, Path("/proc/self/fd").iterdir()))
+
+
 def kept_plans(database: Database) -> int:
     for _ in range(5):
         database.write(lambda tx: tx.execute(text("SELECT 42")).scalar_one())
     return int(ask(database, KEPT_PLANS))
+
+
+def test_a_database_that_is_let_go_leaves_no_file_open(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/coordinator.db")
+    database.write(lambda tx: tx.execute(text("SELECT 42")).scalar_one())
+    while_it_was = files_open_in(tmp_path)
+    database.engine.dispose()
+    del database
+    gc.collect()
+
+    assert (while_it_was > 0, files_open_in(tmp_path)) == (True, 0)
 
 
 def test_a_postgres_server_keeps_the_plans_of_statements(postgres: PostgresCluster, connect: Connect) -> None:

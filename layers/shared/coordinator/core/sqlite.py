@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
@@ -34,6 +35,7 @@ class WriterLock:
     def held(self) -> Iterator[None]:
         if self._file is None:
             self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            finalize(self, os.close, self._file)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             yield
