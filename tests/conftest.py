@@ -1,4 +1,4 @@
-"""Databases for all tests, and one line at the end for what had to be skipped."""
+"""Databases and a chain for all tests, and one line at the end for what had to be skipped."""
 
 import shutil
 from collections import Counter
@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from local.regtest.node import Node, install
+from tests.chain.regtest import Regtest
 from tests.databases import (
     PgBouncer,
     PostgresCluster,
@@ -75,6 +77,15 @@ def pgbouncer(postgres: PostgresCluster) -> Iterator[PgBouncer]:
         pytest.skip("PgBouncer (not installed)")
     with running_pgbouncer(program, postgres) as pooler:
         yield pooler
+
+
+@pytest.fixture(scope="session")
+def regtest() -> Iterator[Regtest]:
+    if shutil.which("npm") is None:
+        pytest.skip("Node.js (npm is not installed)")
+    node = Node(install())
+    yield Regtest(node)
+    node.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "pgbouncer"])

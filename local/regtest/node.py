@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
-from select import select
+from select import POLLIN, poll
 from typing import Any
 from urllib.error import HTTPError
 
@@ -91,8 +91,10 @@ class Node:
 
     def _first_line(self) -> bytes:
         assert self._process.stdout is not None  # noqa: S101
-        readable, _, _ = select([self._process.stdout], [], [], _READY_SECONDS)
-        return self._process.stdout.readline() if readable else b""
+        # Not select(), which knows no file beyond the 1024th of a process.
+        output = poll()
+        output.register(self._process.stdout, POLLIN)
+        return self._process.stdout.readline() if output.poll(_READY_SECONDS * 1000) else b""
 
 
 def ask(url: str, action: str, **what: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -309,3 +310,11 @@ def test_a_transaction_is_what_its_bytes_say(regtest: Regtest) -> None:
     paid = regtest.pay((regtest.fresh_address(), 1000))
 
     assert Transaction(paid.txid, regtest.get(f"/tx/{paid.txid}/hex").decode()) == paid
+
+
+def test_a_node_starts_where_thousands_of_files_are_open() -> None:
+    with ExitStack() as until_it_has:
+        for _ in range(1100):
+            until_it_has.enter_context(Path("/dev/null").open())
+        node = Node(install())
+    node.stop()

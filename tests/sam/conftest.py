@@ -11,15 +11,12 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.api import ADMIN, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, PUBLIC_URL, SECRET_KEY
-from tests.chain.conftest import regtest
 from tests.chain.regtest import Regtest
 from tests.databases import PostgresCluster
 from tests.sam.build import NoRuntimePython, build
 from tests.sam.engine import Engine, NoEngine, container_engine
 from tests.sam.relay import relay
 from tests.sam.sam_local import SamLocal, free_port
-
-__all__ = ["regtest"]
 
 VARIABLES = {
     "SECRET_KEY": SECRET_KEY,

@@ -1,11 +1,11 @@
 """Lets containers reach a server that listens on nothing but a socket in a folder, or on the loopback address."""
 
-import select
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 # <bits/in.h>: binds to the address of a network that is made with its first container. Python has no name for it.
@@ -28,14 +28,15 @@ class _Connection(BaseRequestHandler):
     server: _Relay
 
     def handle(self) -> None:
-        with _connected(self.server.target) as target:
-            other = {self.request: target, target: self.request}
+        with _connected(self.server.target) as target, DefaultSelector() as sides:
+            sides.register(self.request, EVENT_READ, target)
+            sides.register(target, EVENT_READ, self.request)
             while True:
-                for side in select.select(list(other), [], [])[0]:
-                    data = side.recv(65_536)
+                for side, _ in sides.select():
+                    data = side.fileobj.recv(65_536)
                     if not data:
                         return
-                    other[side].sendall(data)
+                    side.data.sendall(data)
 
 
 def _connected(target: Target) -> socket.socket:
