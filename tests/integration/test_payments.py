@@ -510,3 +510,15 @@ def test_outputs_deep_in_the_chain_stay_credited_though_they_are_not_read_again(
         shared.mine()
 
     assert summary(shared.payment(payment))[0] == "confirmed"
+
+
+def test_a_block_that_others_have_read_is_read_for_what_was_seen_before_it(shared: Exchange, api: Api) -> None:
+    payment, other = shared.create(), Exchange(logged_in(api, BOB), shared.chain).create()
+    shared.chain.pay((ONE_ADDRESS, payment["amount_sat"]))
+    shared.check()
+    # So many that nobody reads what is below them once more.
+    shared.chain.mine(9)
+    logged_in(api, BOB).get(f"/v1/exchange/payment-status/{other['payment_id']}")
+    shared.check()
+
+    assert summary(shared.payment(payment))[:3] == ("confirmed", [], 9)

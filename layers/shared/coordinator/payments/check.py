@@ -221,15 +221,19 @@ def _note_strangers(tx: Connection, address: str, reading: Reading) -> None:
     # What so many blocks are on top of stays as it is, so it need not be read again.
     since_height = max(0, reading.tip.height - settings().bitcoin_reorg_depth)
     for output in reading.outputs:
-        known = tx.execute(select(outputs.c.txid).where(*_place(output))).first()
+        known = tx.execute(select(outputs.c.payment_id, outputs.c.block_hash).where(*_place(output))).first()
         if known is None and output.amount_sat not in awaited:
             insert_new(tx, outputs, new_output(output, payment_id=None, late=False))
-        elif known is None and output.block_height is not None:
-            # A payment's that has yet to read it.
+        elif output.block_height is not None and _has_yet_to_be_read(known, output):
             since_height = min(since_height, output.block_height)
     higher = _shared.c.address == address, _shared.c.since_height < since_height
     if not tx.execute(update(_shared).where(*higher).values(since_height=since_height)).rowcount:
         insert_new(tx, _shared, {"address": address, "since_height": since_height})
+
+
+def _has_yet_to_be_read(known: Any, output: Output) -> bool:
+    """Whether an output is a payment's that does not know of it, or not which block it is in by now."""
+    return known is None or (known.payment_id is not None and known.block_hash != output.block_hash)
 
 
 def _place(output: Output) -> tuple[Any, Any]:
