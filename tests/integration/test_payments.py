@@ -403,6 +403,26 @@ def test_payments_are_watched_until_they_can_not_change_any_more(exchange: Excha
     assert exchange.payment(unpaid)["status"] == "expired"
 
 
+def test_what_was_taken_back_is_watched_on_though_the_time_for_it_is_over(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = exchange.create()
+    exchange.chain.pay((payment["address"], 10_000))
+    exchange.mine(2)
+    exchange.pass_time(3600 + 86400)
+    exchange.chain.reorg(2)
+    with monkeypatch.context() as patched:
+        # Not every server has in its mempool what was undone.
+        patched.setattr(exchange.chain, "outputs", lambda *_: [])
+        exchange.check()
+        gone = summary(exchange.payment(payment))
+        exchange.check()
+    exchange.mine(2)
+
+    assert gone == ("expired", ["reversed"], 0, 0, "0")
+    assert summary(exchange.payment(payment)) == ("confirmed", ["reversed"], 2, 10_000, "10")
+
+
 def test_an_old_reading_is_not_taken_down_after_a_new_one(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
     from coordinator.payments import check
 

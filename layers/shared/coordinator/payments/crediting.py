@@ -211,7 +211,10 @@ class _Account:
         unsettled = [
             row for row in present if self._reading.confirmations(row["block_height"]) <= settings().bitcoin_reorg_depth
         ]
-        if not unsettled and not waiting and since_end_us >= settings().payment_watch_seconds * clock.SECOND_US:
+        # It may come again in another block, however late that is.
+        taken_back = any(not row["present"] for row in self._known.values())
+        watched = since_end_us < settings().payment_watch_seconds * clock.SECOND_US
+        if not unsettled and not waiting and not taken_back and not watched:
             return None
         pause_us = 0 if unsettled else since_end_us // _PATIENCE
         return self._now_us + min(max(pause_us, _SOON_US), _LONGEST_PAUSE_US)
