@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from tests.api import Api
-from tests.exchange import Exchange, open_exchange
+from tests.exchange import Exchange, configure_exchange, open_exchange
 from tests.integration.logins import BOB, logged_in
 from tests.money import balance, broken_laws, statement
 
 CREATE = "/v1/exchange/create-payment"
+# The same, as other wallets write it.
+VPUB = "vpub5Y6cjg78GGuNLsaPhmYsiw4gYX3HoQiRBiSwDaBXKUafCt9bNwWQiitDk5VZ5BVxYnQdwoTyXSs2JHRPAgjAvtbBrf8ZhDYe2jWAqvZVnsc"
+FIRST_OF_XPUB = "bcrt1q6rz28mcfaxtmd6v789l9rrlrusdprr9pz3cppk"
 ONE_ADDRESS = "bcrt1q6rhpng9evdsfnn833a4f4vej0asu6dk5srld6x"
 
 
@@ -90,6 +93,25 @@ def test_amounts_that_can_not_be_bought(exchange: Exchange, body: dict[str, Any]
 
 def test_each_payment_has_an_address_of_its_own(exchange: Exchange) -> None:
     assert len({exchange.create()["address"] for _ in range(10)}) == 10
+
+
+def test_an_account_that_is_written_otherwise_gives_no_address_twice(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = exchange.create()
+    configure_exchange(monkeypatch, BITCOIN_XPUB=VPUB)
+
+    assert exchange.create()["address"] != first["address"]
+
+
+def test_an_account_does_not_give_out_what_was_the_address_of_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure_exchange(monkeypatch, BITCOIN_XPUB="", BITCOIN_ADDRESS=FIRST_OF_XPUB)
+    user = logged_in(api)
+    shared = Exchange(user, None).create()
+    configure_exchange(monkeypatch)
+
+    assert shared["address"] == FIRST_OF_XPUB
+    assert Exchange(user, None).create()["address"] != FIRST_OF_XPUB
 
 
 def test_ten_payments_may_be_open(exchange: Exchange, api: Api) -> None:

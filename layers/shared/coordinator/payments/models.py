@@ -82,7 +82,7 @@ class PaymentAccount(SQLModel, table=True):
 
     __tablename__ = "payment_accounts"
 
-    # SHA-256 of what the addresses come from.
+    # SHA-256 of its first address.
     account: str = Field(sa_column=digest_column(primary_key=True))
     next_index: int = Field(sa_type=BigInteger)
 

@@ -46,6 +46,7 @@ _NEXT_INDEX = (
     .values(next_index=_accounts.c.next_index + 1)
     .returning(_accounts.c.next_index)
 )
+_GIVEN = select(payments.c.id).where(payments.c.address == bindparam("of_address")).limit(1)
 # How many satoshis at most are added to an amount that is taken, the more the more often it was.
 _ADDED_SAT = (100, 1000, 10_000)
 _TRIES = 10
@@ -114,8 +115,7 @@ def create(tx: Connection, user_id: str, body: PaymentCreate) -> PaymentRead:
     if isinstance(source, OneAddress):
         _insert_exact(tx, payment | {"address": source.address})
     else:
-        index = _next_index(tx)
-        tx.execute(insert(payments).values(payment | {"address_index": index, "address": source.address(index)}))
+        tx.execute(insert(payments).values(payment | _new_address(tx, source)))
     return read(tx, payment_id)
 
 
@@ -222,9 +222,19 @@ def _flags(row: Any) -> list[Flag]:
     return [flag for flag, is_so in holds.items() if is_so]
 
 
-def _next_index(tx: Connection) -> int:
-    """The number of an address that nobody was given yet; whoever asks next waits for this transaction to end."""
-    account = hashlib.sha256(repr(settings().bitcoin_account).encode()).hexdigest()
+def _new_address(tx: Connection, source: AccountAddresses) -> dict[str, Any]:
+    """An address that nobody was given yet; whoever asks next waits for this transaction to end."""
+    while True:
+        index = _next_index(tx, source)
+        address = source.address(index)
+        # It may have been the one address of all payments before.
+        if tx.execute(_GIVEN, {"of_address": address}).first() is None:
+            return {"address_index": index, "address": address}
+
+
+def _next_index(tx: Connection, source: AccountAddresses) -> int:
+    # However an account is written, its addresses are the same.
+    account = hashlib.sha256(source.address(0).encode()).hexdigest()
     taken = tx.scalar(_NEXT_INDEX, {"of_account": account})
     if taken is None:
         insert_new(tx, _accounts, {"account": account, "next_index": 0})
