@@ -208,8 +208,9 @@ class Machine(RuleBasedStateMachine):
     def _some_txids(self) -> list[str]:
         height = self.chain.tip().height - DEEPEST_REORG
         outputs = [output for address, _ in self.payments.values() for output in self.chain.outputs(address)]
-        young = {output.txid for output in outputs if output.block_height is None or output.block_height > height}
-        return [txid for txid in sorted(young) if self._pick("spent otherwise", [False, True])]
+        # In the order in which they were made: by their ids, which are random, no example could be repeated.
+        young = dict.fromkeys(o.txid for o in outputs if o.block_height is None or o.block_height > height)
+        return [txid for txid in young if self._pick("spent otherwise", [False, True])]
 
     def _pick(self, label: str, options: Sequence[T]) -> T:
         return options[self.data.draw(st.integers(0, len(options) - 1), label)]
