@@ -380,6 +380,30 @@ def test_a_chain_that_can_not_be_read_changes_nothing_and_is_told(
     assert summary(exchange.payment(payment))[-1] == "10"
 
 
+def test_addresses_that_can_not_be_read_keep_no_other_from_being_read(
+    exchange: Exchange, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coordinator.payments.chain import ChainUnavailable
+
+    unreadable = {exchange.create()["address"] for _ in range(9)}
+    other = Exchange(logged_in(api, BOB), exchange.chain)
+    payment = other.create()
+    outputs = exchange.chain.outputs
+
+    def read(address: str, *since: int) -> Any:
+        if address in unreadable:
+            raise ChainUnavailable("its answer is too long")
+        return outputs(address, *since)
+
+    monkeypatch.setattr(exchange.chain, "outputs", read)
+    monkeypatch.setattr("coordinator.payments.check._REST_SECONDS", 0)
+    exchange.chain.pay((payment["address"], 10_000))
+    exchange.chain.mine(2)
+
+    assert exchange.check() == {"payments": 1, "failed": True}
+    assert other.payment(payment)["status"] == "confirmed"
+
+
 def test_who_asks_for_a_payment_gets_a_fresh_reading_every_ten_seconds(exchange: Exchange) -> None:
     payment = exchange.create()
     path = f"/v1/exchange/payment-status/{payment['payment_id']}"

@@ -418,5 +418,5 @@ def test_a_process_asks_the_configured_servers(fake: FakeEsplora, monkeypatch: p
 
 
 def test_an_address_of_another_network_is_no_question(asked: EsploraChain) -> None:
-    with pytest.raises(ValueError, match="no address of regtest"):
+    with pytest.raises(ChainUnavailable, match="no address of regtest"):
         asked.outputs("tb1q6rz28mcfaxtmd6v789l9rrlrusdprr9pqcpvkl")

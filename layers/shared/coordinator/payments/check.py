@@ -18,7 +18,7 @@ from coordinator.core.database import database, insert_new
 from coordinator.core.log import logger
 from coordinator.metrics.counters import counters
 from coordinator.payments.chain import ChainUnavailable, Output, chain
-from coordinator.payments.crediting import new_output, note_tip, take_down
+from coordinator.payments.crediting import new_output, note_tip, pause_after, take_down
 from coordinator.payments.errors import ExchangeUnavailable
 from coordinator.payments.models import UNPAID, WATCHED, SharedAddress
 from coordinator.payments.readings import Reader, Reading
@@ -33,20 +33,16 @@ _TAKEN_US = 180 * clock.SECOND_US
 _AGAIN_US = 30 * clock.SECOND_US
 # For an address that can't be read, so that the others are.
 _LATER_US = 300 * clock.SECOND_US
+# For so long a server is left alone that has failed once.
+_REST_SECONDS = 2.1
 
 _shared = table_of(SharedAddress)
 _DUE = (
-    select(payments.c.id)
+    select(payments)
     .where(text(WATCHED), payments.c.check_us <= bindparam("now_us"))
     .order_by(payments.c.check_us)
-    .limit(_BATCH)
+    .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
-)
-_TAKE_DUE = (
-    update(payments)
-    .where(payments.c.id.in_(_DUE.scalar_subquery()))
-    .values(check_us=bindparam("until_us"))
-    .returning(payments)
 )
 _EXPIRE = (
     update(payments)
@@ -84,18 +80,25 @@ def check_due() -> Checked:
     """Reads the chain for all payments that are due, as far as time allows."""
     end = time.monotonic() + _LONGEST_RUN_SECONDS
     database().write(lambda tx: tx.execute(_EXPIRE, {"now_us": clock.now_us(tx)}))
-    done = 0
+    done, failed, most = 0, False, _BATCH
     while time.monotonic() < end:
-        due = database().write(_take_due)
+        due = database().write(lambda tx, most=most: _take_due(tx, most))  # type: ignore[misc]
         if not due:
             break
         try:
             _check(due)
         except _Unreadable as error:
-            _postpone(due, error.blamed)
-            return Checked(done, failed=True)
-        done += len(due)
-    return Checked(done, failed=False)
+            failed = True
+            if error.blamed is None:
+                _postpone(due)
+                break
+            _set_aside(due, error.blamed)
+            # The others one by one, or they would wait for as many runs as there are that can't be read.
+            most = 1
+            time.sleep(_REST_SECONDS)
+        else:
+            done += len(due)
+    return Checked(done, failed)
 
 
 def refresh(user_id: str, payment_id: str) -> None:
@@ -128,9 +131,11 @@ def prepare_shared_address(address: str) -> None:
     database().write(lambda tx: _note_strangers(tx, address, reading))
 
 
-def _take_due(tx: Connection) -> list[_Due]:
+def _take_due(tx: Connection, most: int) -> list[_Due]:
     now_us = clock.now_us(tx)
-    rows = tx.execute(_TAKE_DUE, {"now_us": now_us, "until_us": now_us + _TAKEN_US}).all()
+    rows = tx.execute(_DUE, {"now_us": now_us, "most": most}).all()
+    taken = payments.c.id.in_([row.id for row in rows])
+    tx.execute(update(payments).where(taken).values(check_us=now_us + _TAKEN_US))
     return [_due(tx, row) for row in rows]
 
 
@@ -197,15 +202,27 @@ def _nobody_waits_for(trouble: str, **of: str) -> Iterator[None]:
         logger.exception(trouble, extra=of)
 
 
-def _postpone(due: Sequence[_Due], blamed: str | None) -> None:
+def _postpone(due: Sequence[_Due]) -> None:
+    database().write(lambda tx: _put_off(tx, due, clock.now_us(tx) + _AGAIN_US))
+
+
+def _set_aside(due: Sequence[_Due], blamed: str) -> None:
+    """Leaves the one that can't be read, the longer the longer it could not be; the others are as due as before."""
+
     def work(tx: Connection) -> None:
         now_us = clock.now_us(tx)
         for one in due:
-            pause_us = _LATER_US if one.payment.id == blamed else _AGAIN_US
-            watched = payments.c.id == one.payment.id, text(WATCHED)
-            tx.execute(update(payments).where(*watched).values(check_us=now_us + pause_us))
+            payment = one.payment
+            read_us = payment.created_us if payment.read_us is None else payment.read_us
+            until_us = now_us + max(_LATER_US, pause_after(read_us, now_us))
+            _put_off(tx, [one], until_us if payment.id == blamed else payment.check_us)
 
     database().write(work)
+
+
+def _put_off(tx: Connection, due: Sequence[_Due], until_us: int) -> None:
+    these = payments.c.id.in_([one.payment.id for one in due])
+    tx.execute(update(payments).where(these, text(WATCHED)).values(check_us=until_us))
 
 
 def _note_failure(error: ChainUnavailable) -> None:

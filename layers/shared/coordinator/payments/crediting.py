@@ -20,7 +20,7 @@ from coordinator.payments.service import in_order, outputs, payments
 # The schedule runs each minute; what is due a little earlier is not left to the next run.
 _SOON_US = 50 * clock.SECOND_US
 _LONGEST_PAUSE_US = 3600 * clock.SECOND_US
-# What has expired is read again after a tenth of the time that has gone by since.
+# What has expired, or can't be read, is read again after a tenth of the time that has gone by since.
 _PATIENCE = 10
 
 _chain = table_of(ChainSeen)
@@ -42,6 +42,11 @@ def take_down(tx: Connection, payment: Row[Any], reading: Reading, began_us: int
     account = _Account(tx, locked, reading, began_us)
     account.follow()
     tx.execute(update(payments).where(payments.c.id == payment.id).values(account.summary()))
+
+
+def pause_after(since_us: int, now_us: int) -> int:
+    """For how long a payment is not read of which nothing is new since then."""
+    return min(max(0, now_us - since_us) // _PATIENCE, _LONGEST_PAUSE_US)
 
 
 def note_tip(tx: Connection, height: int) -> None:
@@ -207,14 +212,14 @@ class _Account:
         return PaymentStatus.EXPIRED if self._payment.expires_us <= self._now_us else PaymentStatus.PENDING
 
     def _next_check_us(self, present: list[dict[str, Any]], waiting: list[dict[str, Any]]) -> int | None:
-        since_end_us = self._now_us - self._payment.expires_us
         unsettled = [
             row for row in present if self._reading.confirmations(row["block_height"]) <= settings().bitcoin_reorg_depth
         ]
         # It may come again in another block, however late that is.
         taken_back = any(not row["present"] for row in self._known.values())
-        watched = since_end_us < settings().payment_watch_seconds * clock.SECOND_US
+        end_us = self._payment.expires_us + settings().payment_watch_seconds * clock.SECOND_US
+        watched = self._now_us < end_us
         if not unsettled and not waiting and not taken_back and not watched:
             return None
-        pause_us = 0 if unsettled else since_end_us // _PATIENCE
-        return self._now_us + min(max(pause_us, _SOON_US), _LONGEST_PAUSE_US)
+        pause_us = 0 if unsettled else pause_after(self._payment.expires_us, self._now_us)
+        return self._now_us + max(pause_us, _SOON_US)

@@ -80,7 +80,8 @@ class EsploraChain:
     def outputs(self, address: str, since_height: int = 0) -> Sequence[Output]:
         script = script_of(address, self._network)
         if script is None:
-            raise ValueError(f"{address!r} is no address of {self._network}")
+            # It was given out when BITCOIN_NETWORK was another.
+            raise ChainUnavailable(f"{address} is no address of {self._network}")
         return self._ask(lambda source: source.outputs(address, script.hex(), since_height))
 
     def _ask(self, question: Callable[["_Source"], T]) -> T:
