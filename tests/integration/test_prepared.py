@@ -198,15 +198,38 @@ class TestPreparedByTheServer:
 
         assert names(database) == ["first", "first"]
 
+    @pytest.mark.parametrize("how", ["rows", "later"])
+    def test_what_a_migration_has_changed_the_columns_of_is_prepared_again(
+        self, database: Database, database_url: str, add: Prepared, how: str
+    ) -> None:
+        find = Prepared(select(THINGS.c.name, THINGS.c.amount).where(THINGS.c.id == bindparam("wanted")))
+
+        def found() -> list[Any]:
+            found = database.write(lambda tx: getattr(find, how)(tx, {"wanted": "a"}))
+            return list(found if how == "rows" else found.rows())
+
+        def found_otherwise() -> list[Any]:
+            return list(database.read(lambda tx: tx.execute(select(THINGS.c.name, THINGS.c.amount)).all()))
+
+        database.write(lambda tx: add.later(tx, ADD))
+        before = [found(), *(found_otherwise() for _ in range(4))]
+        migrating = Database(database_url)
+        migrating.write(lambda tx: tx.execute(text("ALTER TABLE things ALTER amount TYPE integer")))
+        migrating.engine.dispose()
+
+        assert [found(), found_otherwise()] == before[:2] == [[("first", 1)]] * 2
+
 
 @pytest.mark.parametrize("database_url", ["postgresql", "pgbouncer"], indirect=True)
 class TestOnPostgres:
+    @pytest.mark.parametrize("waits", [True, False])
+    @pytest.mark.parametrize("how", ["immediate", "fast"])
     def test_a_connection_that_broke_before_is_replaced(
-        self, postgres: PostgresCluster, database: Database, add: Prepared
+        self, postgres: PostgresCluster, database: Database, add: Prepared, how: str, waits: bool
     ) -> None:
-        postgres.restart("immediate")
+        postgres.restart(how)
 
-        database.write(lambda tx: add.rows(tx, ADD))
+        database.write(lambda tx: add.later(tx, ADD) if waits else add.rows(tx, ADD))
 
         assert names(database) == ["first"]
 

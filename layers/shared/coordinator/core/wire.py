@@ -40,6 +40,8 @@ def follow_transactions(engine: Engine) -> None:
     def checkout(driver: Any, _record: Any, _pooled: Any) -> None:
         if driver.wire.asked is not None:
             driver.wire.hear()
+        elif driver.wire.closed_by_server():
+            raise DisconnectionError
 
     @event.listens_for(engine, "before_cursor_execute")
     def send(tx: Connection, cursor: Any, *_: Any) -> None:
@@ -173,6 +175,13 @@ class Wire:
     def idle(self) -> bool:
         """Whether there is nothing to undo."""
         return not self.waiting and self._pgconn.transaction_status == TransactionStatus.IDLE
+
+    def closed_by_server(self) -> bool:
+        """Whether that can be seen without asking it; once COMMIT is sent nobody could tell what became of it."""
+        with suppress(Error):
+            while self._pgconn.status == ConnStatus.OK and self._poll.poll(0):
+                self._pgconn.consume_input()
+        return bool(self._pgconn.status != ConnStatus.OK)
 
     def add(self, tx: Connection, text: PostgresText, values: Values) -> Waiting:
         tell_listeners(tx, text.text, values)
