@@ -3,6 +3,7 @@
 import http.server
 import io
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -306,6 +307,39 @@ def test_a_coordinator_that_is_not_there_is_no_verdict(case: Case) -> None:
     done = case.verify(case.path("receipt"), "--url", "http://127.0.0.1:1")
 
     assert (done.status, done.output) == (UNKNOWN, "")
+
+
+def test_a_server_that_speaks_no_http_is_no_verdict(case: Case) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(b"220 mail\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = case.verify(case.path("receipt"), "--url", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        thread.join()
+
+    assert (done.status, done.output) == (UNKNOWN, "")
+
+
+def test_an_address_that_is_none_is_no_verdict(case: Case) -> None:
+    done = case.verify(case.path("receipt"), "--url", "http://127.0.0.1:port")
+
+    assert (done.status, done.output) == (UNKNOWN, "")
+
+
+def test_what_was_found_false_stays_so_whatever_can_not_be_read(case: Case) -> None:
+    case.write("result", {"another": "result"})
+
+    done = case.verify(case.path("receipt"), jwks="jwks", result="result", inclusion="nowhere")
+
+    assert (done.status, done.failed) == (INVALID, ["result"])
+    assert done.output.endswith("NOT VALID: result\n")
+    assert done.error.startswith("aitbc-verify: ")
 
 
 def test_whoever_asks_for_growth_is_not_told_valid_without_it(case: Case) -> None:

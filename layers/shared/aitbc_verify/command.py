@@ -1,7 +1,7 @@
 """Verify a receipt of an AITBC coordinator, and that its log only grows.
 
 FILE is a file, a URL, or - for standard input. With --url, what is not given is fetched from that coordinator.
-Exit status: 0 all that was checked holds, 1 something does not, 2 something could not be read.
+Exit status: 0 all that was checked holds, 1 something does not, 2 all does, but something could not be read.
 """
 
 import argparse
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(_Sources(options), checks)
     except Unreadable as error:
         sys.stderr.write(f"aitbc-verify: {_printable(str(error))}\n")
-        return _UNKNOWN
+        if not checks.failed:
+            return _UNKNOWN
     sys.stdout.write(f"NOT VALID: {', '.join(checks.failed)}\n" if checks.failed else "valid\n")
     return _INVALID if checks.failed else _VALID
 

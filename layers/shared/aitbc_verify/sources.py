@@ -1,5 +1,6 @@
 """Reads what is given as a file or a URL."""
 
+import http.client
 import sys
 import urllib.error
 import urllib.request
@@ -31,6 +32,9 @@ def read_text(source: str) -> str:
         raise Unreadable(f"{source}: {error.reason}") from error
     except (OSError, ValueError) as error:
         raise Unreadable(f"{source}: {error.strerror if isinstance(error, OSError) else error}") from error
+    except http.client.HTTPException as error:
+        # Not all of them say anything but their names.
+        raise Unreadable(f"{source}: {type(error).__name__} {error}") from error
 
 
 def read_json(source: str) -> Any:
