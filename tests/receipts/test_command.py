@@ -342,6 +342,13 @@ def test_what_was_found_false_stays_so_whatever_can_not_be_read(case: Case) -> N
     assert done.error.startswith("aitbc-verify: ")
 
 
+@pytest.mark.parametrize(("name", "value"), [("miner_address", "another"), ("attempt", 7), ("iss", "another")])
+def test_whatever_is_signed_can_not_be_shown_otherwise(case: Case, name: str, value: Any) -> None:
+    done = case.verify(case.write("shown", {**case.one.receipt, name: value}), jwks="jwks")
+
+    assert (done.status, done.failed) == (INVALID, ["receipt"])
+
+
 def test_whoever_asks_for_growth_is_not_told_valid_without_it(case: Case) -> None:
     done = case.verify(case.path("receipt"), jwks="jwks", since="since")
 

@@ -15,11 +15,10 @@ _TEXTS = (
     *("iss", "sub", "job_id", "job_type", "client_id", "miner_id", "miner_address"),
     *("parameters_sha256", "result_sha256", "unit_type", "price", "started_at", "completed_at"),
 )
-# What the API shows of a receipt beside the proof, and where the statement has the same.
+# What may be shown beside a proof, and where the statement has the same.
 _SHOWN = {
     "id": "sub",
-    **{name: name for name in ("job_id", "miner_id", "client_id", "result_sha256", "parameters_sha256")},
-    **{name: name for name in ("units", "unit_type", "price", "started_at", "completed_at")},
+    **{name: name for name in (*_TEXTS, "attempt", "units")},
     # A receipt is made when the result is taken.
     "created_at": "completed_at",
 }
