@@ -542,6 +542,17 @@ def test_what_had_come_to_the_address_before_is_nobodys(shared: Exchange, monkey
     assert summary(shared.payment(payment))[:2] == ("confirmed", [])
 
 
+def test_what_has_just_come_to_the_address_is_nobodys(shared: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.randbelow", lambda _: 41)
+    shared.create()
+    shared.chain.pay((ONE_ADDRESS, 20_042))
+    payment = shared.create(aitbc_amount="20")
+    shared.mine(2)
+
+    assert payment["amount_sat"] == 20_042
+    assert shared.payment(payment)["status"] == "pending"
+
+
 def test_an_amount_is_free_again_when_its_payment_is_no_longer_watched(
     shared: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -560,7 +571,7 @@ def test_an_amount_is_free_again_when_its_payment_is_no_longer_watched(
     assert shared.payment(again)["status"] == "confirmed"
 
 
-def test_an_address_that_can_not_be_read_yet_takes_no_payments(shared: Exchange) -> None:
+def test_an_address_that_can_not_be_read_takes_no_payments(shared: Exchange) -> None:
     shared.chain.unavailable = True
     answer = shared.user.post(CREATE, {"aitbc_amount": "10"})
     shared.chain.unavailable = False

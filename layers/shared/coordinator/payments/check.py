@@ -114,16 +114,17 @@ def refresh(user_id: str, payment_id: str) -> None:
 
 
 def prepare_shared_address(address: str) -> None:
-    """Notes what an address that payments share has got already, so that nobody is credited for it.
+    """Notes what an address that payments share has got already, so that it is not taken for the next payment's.
+
+    Whoever sees what comes with an amount of nobody's would else ask for that amount, before the schedule has seen it.
 
     Raises:
-        ExchangeUnavailable: it can't be read, so nobody may be asked to pay to it yet.
+        ExchangeUnavailable: it can't be read, so nobody may be asked to pay to it now.
     """
-    if database().read(lambda tx: _since_height(tx, address)) is not None:
-        return
+    since_height = database().read(lambda tx: _since_height(tx, address)) or 0
     try:
         reader = Reader(chain())
-        reading = reader.read(address, 0, [])
+        reading = reader.read(address, since_height, [])
         reader.finish()
     except ChainUnavailable as error:
         _note_failure(error)
