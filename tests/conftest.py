@@ -14,6 +14,7 @@ from tests.chain.regtest import Regtest
 from tests.databases import (
     PgBouncer,
     PostgresCluster,
+    memory,
     migrated_sqlite,
     pgbouncer_program,
     postgres_binaries,
@@ -61,7 +62,8 @@ def postgres() -> Iterator[PostgresCluster]:
     binaries = postgres_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL (no server installed)")
-    with running_postgres(binaries) as cluster:
+    # A thousand databases are made and dropped, which on a slow disk takes longer than all else.
+    with running_postgres(binaries, memory()) as cluster:
         yield cluster
 
 
@@ -89,20 +91,23 @@ def regtest() -> Iterator[Regtest]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "pgbouncer"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A fresh, migrated database; the test runs once on each kind."""
     if request.param == "sqlite":
         path = tmp_path / "coordinator.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        return f"sqlite:///{path}"
+        yield f"sqlite:///{path}"
+        return
     cluster: PostgresCluster = request.getfixturevalue("postgres")
     url = cluster.new_database()
     if request.param == "postgresql":
-        return url
-    pooler: PgBouncer = request.getfixturevalue("pgbouncer")
-    pooled_url = pooler.url(url)
-    pooler.open_connections(pooled_url)
-    return pooled_url
+        yield url
+    else:
+        pooler: PgBouncer = request.getfixturevalue("pgbouncer")
+        pooled_url = pooler.url(url)
+        pooler.open_connections(pooled_url)
+        yield pooled_url
+    cluster.drop(url)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import psycopg
 
 from tests.bench.filling import plain_url
-from tests.databases import PostgresCluster, migrated_sqlite, postgres_binaries, running_postgres
+from tests.databases import PostgresCluster, memory, migrated_sqlite, postgres_binaries, running_postgres
 
 SQLITE, POSTGRES = "sqlite", "postgresql"
-_MEMORY = Path("/dev/shm")
 
 
 class Databases:
@@ -35,7 +34,7 @@ class Databases:
                     connection.execute(f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = off")
             yield url
             return
-        place = None if durable or not _MEMORY.is_dir() else _MEMORY
+        place = None if durable else memory()
         with tempfile.TemporaryDirectory(prefix="bench-", dir=place) as folder:
             yield f"sqlite:///{migrated_sqlite(Path(folder))}"
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from sqlalchemy import event
 
+from tests.databases import PostgresCluster
+
 
 class BrokenOff(Exception):
     pass
@@ -44,12 +46,17 @@ def breaking_off(data: st.DataObject, most_statements: int) -> Iterator[None]:
 
 
 def databases_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> Callable[[], str]:
-    """What gives the URL of another migrated database of the kind with each call."""
+    """What gives the URL of another migrated database of the kind with each call, the one before being done with."""
     numbers = iter(range(10**6))
+    urls: list[str] = []
 
     def new_database() -> str:
         if kind == "postgresql":
-            return str(request.getfixturevalue("postgres").new_database())
+            cluster: PostgresCluster = request.getfixturevalue("postgres")
+            if urls:
+                cluster.drop(urls.pop())
+            urls.append(cluster.new_database())
+            return urls[0]
         path = folder / f"{next(numbers)}.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         return f"sqlite:///{path}"
