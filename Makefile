@@ -38,7 +38,7 @@ demo: $(VENV)/.local $(VENV)/.demo ## A real language model answers jobs, free a
 	@PYTHONPATH=layers/shared exec $(BIN)/python -m local.demo
 
 test: $(VENV)/.dev ## Run all tests that this machine can run.
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --no-loadscope-reorder $(ARGS)
 
 # What the queue is measured beside is installed only when it is.
 bench: $(VENV)/.local $(if $(filter rivals all,$(ARGS)),$(VENV)/.bench) ## Measure what is promised (ARGS="claims", "all", "--help").

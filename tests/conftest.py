@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from local.regtest.node import Node, install
 from tests.chain.regtest import Regtest
@@ -42,9 +44,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # What takes longest begins first, so that no process is left with it when the others have ended.
+    items.sort(key=lambda item: item.path.parent.name != "sam")
     if config.getoption("--all-behind-pgbouncer"):
         return
     items[:] = [item for item in items if not _is_behind_pgbouncer(item) or item.path.stem in _BEHIND_PGBOUNCER]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "_ByFile":
+    return _ByFile(config, log)
+
+
+class _ByFile(LoadFileScheduling):  # type: ignore[misc]  (it has no types)
+    """A file's tests share what they have started, and all of SAM's a container engine; so each has one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/sam" if nodeid.startswith("tests/sam/") else str(super()._split_scope(nodeid))
 
 
 def _is_behind_pgbouncer(item: pytest.Item) -> bool:
