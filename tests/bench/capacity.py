@@ -36,6 +36,8 @@ class Assumptions:
     # Until the server's disks have it.
     commit_ms: float = 3.0
     log_bytes_per_request: int = 400
+    # Of an answer, with its headers.
+    bytes_out_per_request: int = 1500
     ios_per_job: float = 30.0
     signed_by_kms: bool = False
     # Of the server's work that it may have to do at most: the rest is for peaks.
@@ -94,6 +96,7 @@ def capacity(measured: Measured, prices: dict[str, Any], given: Assumptions) -> 
         "Lambda, requests": requests * prices["lambda_million_requests"],
         "Lambda, time": 1e6 * gb_seconds * prices["lambda_gb_second_x86_64"],
         "API Gateway": requests * prices["http_api_million_requests"],
+        "data to the internet": 1e6 * requests * given.bytes_out_per_request / _GB * prices["internet_out_gb"],
         "logs": 1e6 * requests * given.log_bytes_per_request / _GB * prices["logs_ingested_gb"],
         "database, work": 1e6 * acu_hours * prices["aurora_acu_hour"],
         "database, I/O": given.ios_per_job * prices["aurora_million_ios"],
