@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 
 from coordinator.core.database import database
 from coordinator.core.errors import NotReady, Unauthorized
-from coordinator.http import metrics
 from coordinator.http.app import create_app, lambda_handler
 from coordinator.http.errors import error_response
 from coordinator.http.responses import errors
@@ -28,6 +27,7 @@ from coordinator.migrations import HEAD
 from coordinator.payments.gauges import payment_gauges
 from coordinator.receipts.gauges import log_gauges
 from coordinator.receipts.service import published_keys
+from public.exposition import CONTENT_TYPE, exposition, may_read
 
 _DOCUMENT = Path(__file__).with_name("openapi.json")
 _ASSETS = Path(fastapi_offline.__file__).with_name("static")
@@ -92,16 +92,16 @@ async def get_metrics(request: Request) -> Response:
     For Prometheus (text format 0.0.4): sums over all instances, whichever is asked. Where the operator has set a token,
     it must be sent.
     """
-    if not metrics.may_read(request.headers.get("authorization")):
+    if not may_read(request.headers.get("authorization")):
         headers = {"WWW-Authenticate": "Bearer"}
         return error_response(401, "UNAUTHORIZED", "Send the metrics token as a bearer token.", headers=headers)
     try:
         shown = database().read(
-            lambda tx: metrics.exposition(totals(tx), gauges(tx), latest(tx), log_gauges(tx), payment_gauges(tx))
+            lambda tx: exposition(totals(tx), gauges(tx), latest(tx), log_gauges(tx), payment_gauges(tx))
         )
     except DBAPIError as error:
         raise NotReady from error
-    return PlainTextResponse(shown, headers={"Cache-Control": "no-store"}, media_type=metrics.CONTENT_TYPE)
+    return PlainTextResponse(shown, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)
 
 
 @keys.get("/.well-known/jwks.json", response_description="A JWK Set.")
