@@ -69,15 +69,13 @@ def _fill(receipts: int) -> None:
 def _prove(receipts: int, rounds: int) -> dict[str, float]:
     from sqlalchemy import select
 
-    from coordinator.core.columns import table_of
     from coordinator.core.database import database
-    from coordinator.receipts.models import LogEntry
+    from coordinator.receipts.models import receipt_log
 
-    entries = table_of(LogEntry)
     draw = random.Random(receipts)
     handler = importlib.import_module("receipts.app").handler
     places = [draw.randrange(receipts) for _ in range(rounds)]
-    asked = select(entries.c.log_index, entries.c.receipt_id).where(entries.c.log_index.in_(places))
+    asked = select(receipt_log.c.log_index, receipt_log.c.receipt_id).where(receipt_log.c.log_index.in_(places))
     id_at = database().read(lambda tx: {row.log_index: row.receipt_id for row in tx.execute(asked)})
     asyncio.set_event_loop(asyncio.new_event_loop())
     calls = {

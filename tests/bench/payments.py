@@ -139,16 +139,14 @@ def _fill(addresses: list[str]) -> None:
 def _run_check() -> dict[str, Any]:
     from sqlalchemy import func, select
 
-    from coordinator.core.columns import table_of
     from coordinator.core.database import database
     from coordinator.ledger.check import broken_laws
-    from coordinator.payments.models import Payment
+    from coordinator.payments.models import payments
     from exchange.payments import handler
 
     began, cpu = time.perf_counter(), time.process_time()
     checked = handler({}, None)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
-    payments = table_of(Payment)
     credited = database().read(
         lambda tx: tx.scalar(select(func.count()).where(payments.c.credited_atoms == _SAT * _RATE))
     )

@@ -48,7 +48,7 @@ def proof_of(receipt_id: str) -> str:
     from sqlalchemy import select
 
     from coordinator.core.database import database
-    from coordinator.receipts.service import receipts
+    from coordinator.receipts.models import receipts
 
     return str(database().read(lambda tx: tx.scalar(select(receipts.c.proof).where(receipts.c.id == receipt_id))))
 

@@ -298,7 +298,7 @@ def rewrite(change: Any) -> None:
     """Lets whoever owns the database make the log anew, as another order of other proofs, and forget what he signed."""
     from aitbc_verify.merkle import leaf_hash
     from coordinator.core.database import database
-    from coordinator.receipts.service import receipts
+    from coordinator.receipts.models import receipts
     from coordinator.receipts.tree import Edge
 
     def forge(tx: Any) -> None:

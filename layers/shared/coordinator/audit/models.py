@@ -1,18 +1,17 @@
-from sqlmodel import BigInteger, Field, SQLModel, Text
+from sqlalchemy import BigInteger, String, Table, Text
 
-from coordinator.core.columns import id_column
+from coordinator.core.columns import ID, column, metadata
 
-
-class AuditEntry(SQLModel, table=True):
-    """One change that an operator made; the database itself refuses to change or remove an entry."""
-
-    __tablename__ = "audit"
-
-    id: str = Field(sa_column=id_column(primary_key=True))
+# One change that an operator made; the database itself refuses to change or remove an entry.
+audit = Table(
+    "audit",
+    metadata,
+    column("id", ID, primary_key=True),
     # The principal of the admin key, never the key.
-    admin_id: str = Field(sa_column=id_column())
-    action: str
+    column("admin_id", ID),
+    column("action", String),
     # The id of what was changed.
-    subject: str
-    details: str = Field(sa_type=Text)
-    created_us: int = Field(sa_type=BigInteger)
+    column("subject", String),
+    column("details", Text),
+    column("created_us", BigInteger),
+)

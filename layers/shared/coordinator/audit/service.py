@@ -5,15 +5,12 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from coordinator.audit.models import AuditEntry
+from coordinator.audit.models import audit
 from coordinator.audit.schemas import AuditEntryRead
 from coordinator.core import clock
-from coordinator.core.columns import table_of
 from coordinator.core.ids import new_id
 from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import Page, PageQuery
-
-_audit = table_of(AuditEntry)
 
 
 def record(tx: Connection, admin_id: str, action: str, subject: str, **details: Any) -> None:
@@ -26,12 +23,12 @@ def record(tx: Connection, admin_id: str, action: str, subject: str, **details: 
         "details": json.dumps(details),
         "created_us": clock.now_us(tx),
     }
-    tx.execute(insert(_audit), entry)
+    tx.execute(insert(audit), entry)
 
 
 def page(tx: Connection, query: PageQuery) -> Page[AuditEntryRead]:
     """All changes, newest first."""
-    rows, next_cursor = fetch_page(tx, select(_audit), _audit.c.id, query)
+    rows, next_cursor = fetch_page(tx, select(audit), audit.c.id, query)
     items = [
         AuditEntryRead(
             id=row.id,

@@ -1,23 +1,24 @@
-"""Column types that every table shares."""
+"""What every table is declared with."""
 
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Column, Index, String, Table
-from sqlmodel import SQLModel
+from sqlalchemy import Column, Index, MetaData, String
 
-# Named by rule, so that a migration can drop on SQLite what it made there.
-SQLModel.metadata.naming_convention = {
-    "pk": "%(table_name)s_pk",
-    "uq": "%(table_name)s_%(column_0_N_name)s_key",
-    "ix": "%(table_name)s_%(column_0_N_name)s",
-}
+# All tables, with constraints and indexes named by rule, so that a migration can drop on SQLite what it made there.
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pk",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s",
+    }
+)
 
 CONDITION = "condition"
 
 
-def table_of(model: type[SQLModel]) -> Table:
-    """The table behind a model, for statements of SQLAlchemy Core."""
-    return cast("Table", model.__table__)  # type: ignore[attr-defined]
+def column(name: str, kind: Any, *, nullable: bool = False, **options: Any) -> Column[Any]:
+    """A column that always has a value, unless it says otherwise."""
+    return Column(name, kind, nullable=nullable, **options)
 
 
 def partial_index(name: str, *columns: Any, where: str, unique: bool = False) -> Index:
@@ -29,20 +30,13 @@ def partial_index(name: str, *columns: Any, where: str, unique: bool = False) ->
     return Index(name, *columns, unique=unique, info={CONDITION: where})
 
 
-def id_column(*, primary_key: bool = False, nullable: bool = False, unique: bool = False) -> Column[Any]:
-    return Column(_ascii_text(36), primary_key=primary_key, nullable=nullable, unique=unique)
-
-
-def digest_column(*, primary_key: bool = False, nullable: bool = False, unique: bool = False) -> Column[Any]:
-    """Holds 32 bytes as hexadecimal digits."""
-    return Column(_ascii_text(64), primary_key=primary_key, nullable=nullable, unique=unique)
-
-
-def key_column(*, primary_key: bool = False) -> Column[Any]:
-    """Holds a name of our own making, such as `hold:<job id>:1`."""
-    return Column(_ascii_text(128), primary_key=primary_key, nullable=False)
-
-
 def _ascii_text(length: int) -> String:
     """Text that sorts by its bytes on every database: ids must come out in the order of their time."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+ID = _ascii_text(36)
+# 32 bytes as hexadecimal digits.
+DIGEST = _ascii_text(64)
+# A name of our own making, such as `hold:<job id>:1`.
+KEY = _ascii_text(128)

@@ -1,19 +1,17 @@
-from sqlalchemy import Index
-from sqlmodel import BigInteger, Field, SmallInteger, SQLModel, Text
+from sqlalchemy import BigInteger, Index, SmallInteger, String, Table, Text
 
-from coordinator.core.columns import digest_column, id_column
+from coordinator.core.columns import DIGEST, ID, column, metadata
 
-
-class IdempotencyKey(SQLModel, table=True):
-    """A key that a principal has sent, with the answer to the request that it came with."""
-
-    __tablename__ = "idempotency_keys"
-    __table_args__ = (Index("idempotency_keys_age", "created_us"),)
-
-    principal_id: str = Field(sa_column=id_column(primary_key=True))
-    key: str = Field(primary_key=True)
-    request_sha256: str = Field(sa_column=digest_column())
-    status: int = Field(sa_type=SmallInteger)
-    headers: str = Field(sa_type=Text)
-    body: str = Field(sa_type=Text)
-    created_us: int = Field(sa_type=BigInteger)
+# A key that a principal has sent, with the answer to the request that it came with.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    column("principal_id", ID, primary_key=True),
+    column("key", String, primary_key=True),
+    column("request_sha256", DIGEST),
+    column("status", SmallInteger),
+    column("headers", Text),
+    column("body", Text),
+    column("created_us", BigInteger),
+    Index("idempotency_keys_age", "created_us"),
+)

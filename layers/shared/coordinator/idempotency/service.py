@@ -7,18 +7,16 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, insert, select, text
 
 from coordinator.core.clock import SECOND_US, NowUs
-from coordinator.core.columns import table_of
 from coordinator.core.forgetting import delete_old
 from coordinator.idempotency.errors import IdempotencyInProgress, IdempotencyKeyReused
-from coordinator.idempotency.models import IdempotencyKey
+from coordinator.idempotency.models import idempotency_keys
 
 KEPT_US = 24 * 3600 * SECOND_US
 
-_keys = table_of(IdempotencyKey)
-_THIS = (_keys.c.principal_id == bindparam("principal_id"), _keys.c.key == bindparam("key"))
-_FIND = select(_keys, (_keys.c.created_us > NowUs() - KEPT_US).label("counts")).where(*_THIS)
-_STORE = insert(_keys).values(created_us=NowUs())
-_FORGET = delete(_keys).where(*_THIS)
+_THIS = (idempotency_keys.c.principal_id == bindparam("principal_id"), idempotency_keys.c.key == bindparam("key"))
+_FIND = select(idempotency_keys, (idempotency_keys.c.created_us > NowUs() - KEPT_US).label("counts")).where(*_THIS)
+_STORE = insert(idempotency_keys).values(created_us=NowUs())
+_FORGET = delete(idempotency_keys).where(*_THIS)
 _TRY_TO_HOLD = text("SELECT pg_try_advisory_xact_lock(:lock)")
 
 
@@ -78,7 +76,7 @@ def store(tx: Connection, request: KeyedRequest, answer: Answer) -> None:
 
 def forget_old(tx: Connection, now_us: int, limit: int) -> int:
     """Deletes answers that are no longer given, `limit` at most, and tells how many."""
-    return delete_old(tx, _keys.c.created_us, now_us - KEPT_US, limit)
+    return delete_old(tx, idempotency_keys.c.created_us, now_us - KEPT_US, limit)
 
 
 def _lock_of(request: KeyedRequest) -> int:

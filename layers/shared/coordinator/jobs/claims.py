@@ -11,8 +11,7 @@ from coordinator.core.config import settings
 from coordinator.core.database import database
 from coordinator.core.prepared import Later, Prepared
 from coordinator.jobs.heads import HEADS_SQLITE, ORDER
-from coordinator.jobs.lifecycle import attempts
-from coordinator.jobs.models import HELD
+from coordinator.jobs.models import HELD, attempts
 from coordinator.miners import service as miners_service
 
 # Nothing of a caller is ever put into this text; what varies is bound.

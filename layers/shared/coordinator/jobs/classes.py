@@ -7,22 +7,21 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, literal, select
 
 from coordinator.core.canonical import canonical_json, sha256_hex
-from coordinator.core.columns import table_of
 from coordinator.core.database import insert_new, take_turn
-from coordinator.jobs.models import JobClass
+from coordinator.jobs.models import job_classes
 from coordinator.miners import service as miners_service
-
-classes = table_of(JobClass)
 
 _MB_PER_GB = 1024
 
 # The bytes of "class".
 _TURN = 0x636C617373
-_THIS_CLASS = select(classes.c.number).where(classes.c.id == bindparam("class_id"))
-_NEXT_NUMBER = select(func.coalesce(func.max(classes.c.number), 0) + literal(1))
-_BETWEEN = select(classes).where(classes.c.number > bindparam("known"), classes.c.number <= bindparam("newest"))
+_THIS_CLASS = select(job_classes.c.number).where(job_classes.c.id == bindparam("class_id"))
+_NEXT_NUMBER = select(func.coalesce(func.max(job_classes.c.number), 0) + literal(1))
+_BETWEEN = select(job_classes).where(
+    job_classes.c.number > bindparam("known"), job_classes.c.number <= bindparam("newest")
+)
 # The newest class's number, for the statements of others.
-NEWEST_CLASS = select(func.coalesce(func.max(classes.c.number), 0)).scalar_subquery()
+NEWEST_CLASS = select(func.coalesce(func.max(job_classes.c.number), 0)).scalar_subquery()
 
 _committed: dict[str, int] = {}
 _MAX_COMMITTED = 10_000
@@ -61,7 +60,7 @@ def _add_class(tx: Connection, class_id: str, requirements_json: str) -> int:
     """New classes take turns until they are committed: none is seen before one with a lower number."""
     take_turn(tx, _TURN)
     number = int(tx.execute(_NEXT_NUMBER).scalar_one())
-    insert_new(tx, classes, {"id": class_id, "number": number, "requirements": requirements_json})
+    insert_new(tx, job_classes, {"id": class_id, "number": number, "requirements": requirements_json})
     return int(tx.execute(_THIS_CLASS, {"class_id": class_id}).scalar_one())
 
 
@@ -134,7 +133,7 @@ def known_classes(profile_sha256: str) -> Known | None:
 
 def eligible_miners(tx: Connection, class_number: int, max_price_atoms: int) -> int:
     """How many active miners can serve jobs of this class for this price, whether they are free or busy."""
-    this = select(classes.c.requirements).where(classes.c.number == class_number)
+    this = select(job_classes.c.requirements).where(job_classes.c.number == class_number)
     requirements = json.loads(tx.execute(this).scalar_one())
     alike = miners_service.count_by_profile(tx, max_price_atoms)
     return sum(row.miners for row in alike if _profile_can_serve(tx, row.profile_sha256, requirements))

@@ -8,7 +8,7 @@ from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import PageQuery
 from coordinator.miners import service as miners_service
 from coordinator.miners.schemas import EarningRead, EarningsRead
-from coordinator.receipts.service import receipts
+from coordinator.receipts.models import receipts
 
 
 def earnings(tx: Connection, owner_id: str, miner_id: str | None, query: PageQuery) -> EarningsRead:

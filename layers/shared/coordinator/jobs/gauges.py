@@ -6,36 +6,16 @@ has a row of its own to add to (of 1,024 on Postgres, by its server process), so
 
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, bindparam, func, select, text
-from sqlmodel import Field, SQLModel
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, text
 
 from coordinator.core import clock
-from coordinator.core.columns import table_of
 from coordinator.core.config import settings
-from coordinator.jobs.lifecycle import jobs
-from coordinator.jobs.models import PENDING
-from coordinator.miners.models import IS_ACTIVE
-from coordinator.miners.service import miners
+from coordinator.jobs.models import PENDING, job_counts, jobs
+from coordinator.miners.models import IS_ACTIVE, miners
 
-
-class JobCounts(SQLModel, table=True):
-    """A part of the counts: only the sums over all rows mean something."""
-
-    __tablename__ = "job_counts"
-
-    shard: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    pending: int = Field(sa_type=BigInteger)
-    running: int = Field(sa_type=BigInteger)
-    completed: int = Field(sa_type=BigInteger)
-    failed: int = Field(sa_type=BigInteger)
-    # Leases that have expired, ever.
-    lease_expiries: int = Field(sa_type=BigInteger)
-
-
-_counts = table_of(JobCounts)
 _NOW = clock.PRESENT.c.now_us
 _GAUGES = select(
-    *(func.sum(column).label(column.name) for column in _counts.c if column.name != "shard"),
+    *(func.sum(column).label(column.name) for column in job_counts.c if column.name != "shard"),
     select(func.min(jobs.c.created_us)).where(text(PENDING)).scalar_subquery().label("oldest_us"),
     select(func.count())
     .select_from(miners, clock.PRESENT)

@@ -10,17 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, bindparam, select, text, update
 
 from coordinator.core.clock import NowUs
-from coordinator.core.columns import table_of
 from coordinator.core.prepared import Prepared
 from coordinator.jobs.errors import JobFinished
-from coordinator.jobs.models import HELD, LIVE, Attempt, Job
+from coordinator.jobs.models import HELD, LIVE, attempts, jobs
 from coordinator.jobs.schemas import FINISHED, JobStatus
 from coordinator.ledger.holds import Hold, hold, release, settle
 
 CANCELLED = "CANCELLED"
 
-jobs = table_of(Job)
-attempts = table_of(Attempt)
 
 _LIVE = text(LIVE)
 # All that a decision about a job needs, with the time of the decision; its parameters may be a megabyte.

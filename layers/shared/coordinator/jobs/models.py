@@ -1,7 +1,6 @@
-from sqlalchemy import Column, Index, text
-from sqlmodel import BigInteger, Field, SmallInteger, SQLModel, Text
+from sqlalchemy import BigInteger, Float, Index, Integer, SmallInteger, String, Table, Text, text
 
-from coordinator.core.columns import digest_column, id_column, partial_index
+from coordinator.core.columns import DIGEST, ID, column, metadata, partial_index
 
 # Written out in queries too: SQLite uses a partial index only where its condition stands as it is.
 UNFINISHED = "status IN ('pending', 'running')"
@@ -14,90 +13,98 @@ LIVE = "ended_us IS NULL"
 HELD = "outcome IS NULL"
 
 
-class JobClass(SQLModel, table=True):
-    """All jobs with the same requirements, so that eligibility is worked out once and not for each job."""
-
-    __tablename__ = "job_classes"
-
-    id: str = Field(sa_column=digest_column(primary_key=True))
+# All jobs with the same requirements, so that eligibility is worked out once and not for each job.
+job_classes = Table(
+    "job_classes",
+    metadata,
+    column("id", DIGEST, primary_key=True),
     # Rises in the order in which classes become visible, so that whoever knows the newest one knows them all.
-    number: int = Field(sa_column=Column(BigInteger, nullable=False, unique=True))
-    requirements: str = Field(sa_type=Text)
+    column("number", BigInteger, unique=True),
+    column("requirements", Text),
+)
 
-
-class Job(SQLModel, table=True):
-    __tablename__ = "jobs"
-    __table_args__ = (
-        # The order in which jobs of one class are handed out.
-        partial_index(
-            "jobs_queue",
-            "class_number",
-            text("priority DESC"),
-            text("max_price_atoms DESC"),
-            "id",
-            where="status = 'pending'",
-        ),
-        partial_index("jobs_unfinished", "expires_us", where=UNFINISHED),
-        Index("jobs_of_client", "client_id", "id"),
-        # The rest is for operators' lists and figures.
-        partial_index("jobs_failed", "id", where="status = 'failed'"),
-        partial_index("jobs_of_miner", "miner_id", "id", where="miner_id IS NOT NULL"),
-        partial_index("jobs_pending_since", "created_us", where=PENDING),
-    )
-
-    id: str = Field(sa_column=id_column(primary_key=True))
-    client_id: str = Field(sa_column=id_column())
-    class_number: int = Field(sa_type=BigInteger)
-    job_type: str
-    priority: int = Field(sa_type=SmallInteger)
+jobs = Table(
+    "jobs",
+    metadata,
+    column("id", ID, primary_key=True),
+    column("client_id", ID),
+    column("class_number", BigInteger),
+    column("job_type", String),
+    column("priority", SmallInteger),
     # Zero for a free job.
-    max_price_atoms: int = Field(sa_type=BigInteger)
+    column("max_price_atoms", BigInteger),
     # The user whose balance it is held from.
-    payer_id: str | None = Field(sa_column=id_column(nullable=True))
+    column("payer_id", ID, nullable=True),
     # How often it was held: once more each time that the job is taken back from having failed.
-    holds: int = Field(sa_column=Column(SmallInteger, nullable=False, server_default="0"))
-    ttl_seconds: int
-    timeout_seconds: int
-    max_attempts: int = Field(sa_type=SmallInteger)
-    status: str
-    attempts: int = Field(sa_type=SmallInteger)
-    miner_id: str | None = Field(sa_column=id_column(nullable=True))
-    price_atoms: int | None = Field(sa_type=BigInteger)
-    error_code: str | None
-    error_message: str | None
-    created_us: int = Field(sa_type=BigInteger)
-    updated_us: int = Field(sa_type=BigInteger)
-    started_us: int | None = Field(sa_type=BigInteger)
-    completed_us: int | None = Field(sa_type=BigInteger)
-    expires_us: int = Field(sa_type=BigInteger)
-    constraints: str = Field(sa_type=Text)
-    parameters_sha256: str = Field(sa_column=digest_column())
-    parameters: str = Field(sa_type=Text)
+    column("holds", SmallInteger, server_default="0"),
+    column("ttl_seconds", Integer),
+    column("timeout_seconds", Integer),
+    column("max_attempts", SmallInteger),
+    column("status", String),
+    column("attempts", SmallInteger),
+    column("miner_id", ID, nullable=True),
+    column("price_atoms", BigInteger, nullable=True),
+    column("error_code", String, nullable=True),
+    column("error_message", String, nullable=True),
+    column("created_us", BigInteger),
+    column("updated_us", BigInteger),
+    column("started_us", BigInteger, nullable=True),
+    column("completed_us", BigInteger, nullable=True),
+    column("expires_us", BigInteger),
+    column("constraints", Text),
+    column("parameters_sha256", DIGEST),
+    column("parameters", Text),
+    # The order in which jobs of one class are handed out.
+    partial_index(
+        "jobs_queue",
+        "class_number",
+        text("priority DESC"),
+        text("max_price_atoms DESC"),
+        "id",
+        where="status = 'pending'",
+    ),
+    partial_index("jobs_unfinished", "expires_us", where=UNFINISHED),
+    Index("jobs_of_client", "client_id", "id"),
+    # The rest is for operators' lists and figures.
+    partial_index("jobs_failed", "id", where="status = 'failed'"),
+    partial_index("jobs_of_miner", "miner_id", "id", where="miner_id IS NOT NULL"),
+    partial_index("jobs_pending_since", "created_us", where=PENDING),
+)
 
-
-class Attempt(SQLModel, table=True):
-    """One lease of a job to a miner: live until `ended_us` is set, kept to judge late answers."""
-
-    __tablename__ = "attempts"
-    __table_args__ = (
-        # One lease, one miner: the database itself refuses a second.
-        partial_index("attempts_one_live", "job_id", where=LIVE, unique=True),
-        partial_index("attempts_held", "miner_id", where=HELD),
-        partial_index("attempts_expiry", "lease_expires_us", where=LIVE),
-        partial_index("attempts_cancelled", "miner_id", "ended_us", where="outcome = 'cancelled'"),
-    )
-
-    job_id: str = Field(sa_column=id_column(primary_key=True))
-    attempt: int = Field(sa_type=SmallInteger, primary_key=True)
-    miner_id: str = Field(sa_column=id_column())
-    lease_token: str = Field(sa_column=id_column())
-    started_us: int = Field(sa_type=BigInteger)
-    lease_expires_us: int = Field(sa_type=BigInteger)
+# One lease of a job to a miner: live until `ended_us` is set, kept to judge late answers.
+attempts = Table(
+    "attempts",
+    metadata,
+    column("job_id", ID, primary_key=True),
+    column("attempt", SmallInteger, primary_key=True),
+    column("miner_id", ID),
+    column("lease_token", ID),
+    column("started_us", BigInteger),
+    column("lease_expires_us", BigInteger),
     # The attempt's own end, past which no lease is renewed.
-    deadline_us: int = Field(sa_type=BigInteger)
-    progress_percent: float
-    progress_message: str | None
-    ended_us: int | None = Field(sa_type=BigInteger)
-    outcome: str | None
+    column("deadline_us", BigInteger),
+    column("progress_percent", Float),
+    column("progress_message", String, nullable=True),
+    column("ended_us", BigInteger, nullable=True),
+    column("outcome", String, nullable=True),
     # What the miner answered, to tell a repeated answer from another one.
-    answer_sha256: str | None = Field(sa_column=digest_column(nullable=True))
+    column("answer_sha256", DIGEST, nullable=True),
+    # One lease, one miner: the database itself refuses a second.
+    partial_index("attempts_one_live", "job_id", where=LIVE, unique=True),
+    partial_index("attempts_held", "miner_id", where=HELD),
+    partial_index("attempts_expiry", "lease_expires_us", where=LIVE),
+    partial_index("attempts_cancelled", "miner_id", "ended_us", where="outcome = 'cancelled'"),
+)
+
+# A part of the counts: only the sums over all rows mean something.
+job_counts = Table(
+    "job_counts",
+    metadata,
+    column("shard", BigInteger, primary_key=True, autoincrement=False),
+    column("pending", BigInteger),
+    column("running", BigInteger),
+    column("completed", BigInteger),
+    column("failed", BigInteger),
+    # Leases that have expired, ever.
+    column("lease_expiries", BigInteger),
+)

@@ -10,8 +10,8 @@ from coordinator.core.ids import is_id
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.jobs import service
 from coordinator.jobs.errors import JobFinished, JobNotFound
-from coordinator.jobs.lifecycle import attempts, cancel_job, jobs, lock_job, release_leases, requeue_job
-from coordinator.jobs.models import LIVE
+from coordinator.jobs.lifecycle import cancel_job, lock_job, release_leases, requeue_job
+from coordinator.jobs.models import LIVE, attempts, jobs
 from coordinator.jobs.schemas import JobRead, JobStatus
 from coordinator.miners import operations as miners_operations
 from coordinator.miners.schemas import MinerOperatorRead

@@ -16,12 +16,10 @@ from coordinator.jobs import claims
 from coordinator.jobs.classes import NEWEST_CLASS, eligible_classes, known_classes
 from coordinator.jobs.expiry import anything_overdue, expire_locked, sweep
 from coordinator.jobs.heads import HEADS_POSTGRES, HEADS_SQLITE, ORDER
-from coordinator.jobs.lifecycle import attempts, jobs
-from coordinator.jobs.models import HELD
+from coordinator.jobs.models import HELD, attempts, jobs
 from coordinator.jobs.schemas import Assignment, PollRead
 from coordinator.miners import service as miners_service
-from coordinator.miners.models import IS_ACTIVE
-from coordinator.miners.service import miners
+from coordinator.miners.models import IS_ACTIVE, miners
 
 _SWEEP_LIMIT = 20
 

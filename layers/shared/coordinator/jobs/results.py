@@ -16,18 +16,17 @@ from coordinator.jobs.leases import is_meant
 from coordinator.jobs.lifecycle import (
     CANCELLED,
     Outcome,
-    attempts,
     complete_job,
     end_attempt,
     end_live_attempt,
     fail_job,
-    jobs,
     return_job,
 )
+from coordinator.jobs.models import attempts, jobs
 from coordinator.jobs.schemas import FINISHED, JobStatus, ResultCreate, ResultRead
 from coordinator.miners import service as miners_service
 from coordinator.miners.errors import MinerDisabled
-from coordinator.miners.service import miners
+from coordinator.miners.models import miners
 from coordinator.receipts import service as receipts
 from coordinator.receipts.pen import Pen
 from coordinator.receipts.service import Statement

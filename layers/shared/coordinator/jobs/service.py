@@ -21,7 +21,8 @@ from coordinator.core.schemas import Page, PageQuery
 from coordinator.jobs.classes import eligible_miners, ensure_class, requirements_of
 from coordinator.jobs.errors import InvalidJobType, JobNotFound, JobNotReady
 from coordinator.jobs.expiry import end_overdue, is_overdue
-from coordinator.jobs.lifecycle import attempts, cancel_job, jobs, lock_job
+from coordinator.jobs.lifecycle import cancel_job, lock_job
+from coordinator.jobs.models import attempts, jobs
 from coordinator.jobs.schemas import (
     FINISHED,
     JobCreate,

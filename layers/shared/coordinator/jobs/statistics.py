@@ -5,7 +5,7 @@ from sqlalchemy import Connection, func, select
 from coordinator.core import clock
 from coordinator.jobs.gauges import gauges
 from coordinator.jobs.schemas import JobCounts, JobStatistics
-from coordinator.receipts.service import receipts
+from coordinator.receipts.models import receipts
 
 # So many of the latest completed jobs make the average.
 _AVERAGED = 1000

@@ -11,11 +11,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, insert, select, text, update
 
 from coordinator.core.clock import SECOND_US, NowUs
-from coordinator.core.columns import table_of
 from coordinator.core.database import Database
-from coordinator.ledger.models import LedgerCheck
-
-_checks = table_of(LedgerCheck)
+from coordinator.ledger.models import ledger_check
 
 # Each statement finds what breaks its law; so many of them are told.
 _TOLD = 10
@@ -90,13 +87,13 @@ def broken_laws(tx: Connection) -> dict[str, list[str]]:
 def note(tx: Connection, *, ok: bool) -> None:
     """Keeps what a check has found, for the metrics."""
     checked = {"ok": ok, "checked_us": NowUs()}
-    if not tx.execute(update(_checks).values(checked)).rowcount:
-        tx.execute(insert(_checks).values(number=1, **checked))
+    if not tx.execute(update(ledger_check).values(checked)).rowcount:
+        tx.execute(insert(ledger_check).values(number=1, **checked))
 
 
 def latest(tx: Connection) -> Checked | None:
     """What the latest check has found, None before the first."""
-    row = tx.execute(select(_checks)).first()
+    row = tx.execute(select(ledger_check)).first()
     return None if row is None else Checked(row.ok, row.checked_us / SECOND_US)
 
 

@@ -14,7 +14,7 @@ from coordinator.ledger.models import ISSUANCE
 from coordinator.ledger.postings import Account, Kind, Move, post, write_postings
 from coordinator.ledger.schemas import Adjustment, UserOperatorRead
 from coordinator.ledger.service import WITH_BALANCE, amounts, find
-from coordinator.users.service import users
+from coordinator.users.models import users
 
 
 def adjust(tx: Connection, admin_id: str, user_id: str, body: Adjustment) -> UserOperatorRead:

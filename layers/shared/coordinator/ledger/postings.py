@@ -16,10 +16,10 @@ from coordinator.core.database import last_step
 from coordinator.core.ids import new_id
 from coordinator.core.money import format_aitbc
 from coordinator.ledger.errors import BalanceTooLarge, InsufficientFunds
-from coordinator.ledger.models import SYSTEM
-from coordinator.ledger.writing import Entry, Refusal, accounts, refusal_of, write_entries
+from coordinator.ledger.models import SYSTEM, ledger_accounts
+from coordinator.ledger.writing import Entry, Refusal, refusal_of, write_entries
 
-_AVAILABLE = select(accounts.c.available_atoms).where(accounts.c.owner_id == bindparam("owner"))
+_AVAILABLE = select(ledger_accounts.c.available_atoms).where(ledger_accounts.c.owner_id == bindparam("owner"))
 
 
 class Part(StrEnum):

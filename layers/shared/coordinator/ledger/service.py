@@ -10,17 +10,16 @@ from coordinator.core.money import format_aitbc
 from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.ledger.errors import NoSuchUser
-from coordinator.ledger.models import AVAILABLE
+from coordinator.ledger.models import AVAILABLE, ledger_accounts, ledger_entries
 from coordinator.ledger.schemas import BalanceRead, TransactionRead
-from coordinator.ledger.writing import accounts, entries
-from coordinator.users.service import users
+from coordinator.users.models import users
 
 # A user who was never paid has no accounts.
 WITH_BALANCE: Select[Any] = select(
     users,
-    func.coalesce(accounts.c.available_atoms, 0).label("available_atoms"),
-    func.coalesce(accounts.c.held_atoms, 0).label("held_atoms"),
-).outerjoin(accounts, accounts.c.owner_id == users.c.id)
+    func.coalesce(ledger_accounts.c.available_atoms, 0).label("available_atoms"),
+    func.coalesce(ledger_accounts.c.held_atoms, 0).label("held_atoms"),
+).outerjoin(ledger_accounts, ledger_accounts.c.owner_id == users.c.id)
 _ONE = WITH_BALANCE.where(users.c.id == bindparam("user_id"))
 
 
@@ -40,8 +39,8 @@ def transactions(tx: Connection, user_id: str, query: PageQuery) -> Page[Transac
         NoSuchUser: there is no such user.
     """
     find(tx, user_id)
-    own = select(entries).where(entries.c.owner_id == user_id, text(AVAILABLE))
-    rows, next_cursor = fetch_page(tx, own, entries.c.id, query)
+    own = select(ledger_entries).where(ledger_entries.c.owner_id == user_id, text(AVAILABLE))
+    rows, next_cursor = fetch_page(tx, own, ledger_entries.c.id, query)
     items = [
         TransactionRead(
             id=row.id,

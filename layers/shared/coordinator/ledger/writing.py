@@ -13,12 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from coordinator.core.columns import table_of
 from coordinator.core.prepared import Prepared
-from coordinator.ledger.models import MOST_ATOMS, NOBODY_OWES, LedgerAccount, LedgerEntry
-
-accounts = table_of(LedgerAccount)
-entries = table_of(LedgerEntry)
+from coordinator.ledger.models import MOST_ATOMS, NOBODY_OWES, ledger_accounts, ledger_entries
 
 # The columns of an entry; the owner may be named by a wallet instead of an id.
 Entry = Mapping[str, Any]
@@ -57,12 +53,12 @@ def refusal_of(error: DBAPIError) -> Refusal | None:
 
 
 # No sum is null otherwise, and the column refuses it.
-_FULL = (accounts.name, "available_atoms")
+_FULL = (ledger_accounts.name, "available_atoms")
 _REFUSALS_SQLITE = {
     Refusal.TOO_LITTLE: f"CHECK constraint failed: {NOBODY_OWES}",
     Refusal.TOO_MUCH: f"NOT NULL constraint failed: {'.'.join(_FULL)}",
 }
-_COLUMNS = [column.name for column in entries.c]
+_COLUMNS = [column.name for column in ledger_entries.c]
 
 
 def _within(atoms: str) -> str:

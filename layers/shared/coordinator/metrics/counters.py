@@ -14,12 +14,9 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from coordinator.core import clock
-from coordinator.core.columns import table_of
 from coordinator.core.database import Database, take_turn, upsert
 from coordinator.core.ids import new_id
-from coordinator.metrics.models import EnvironmentCounts
-
-_rows = table_of(EnvironmentCounts)
+from coordinator.metrics.models import environment_counts
 
 # Holds what the rows that are gone have held.
 _ENDED = "ended"
@@ -28,8 +25,8 @@ _SILENT_SECONDS = 600
 _TURN = 0x636F756E74
 
 _UPDATE = (
-    update(_rows)
-    .where(_rows.c.environment == bindparam("row"))
+    update(environment_counts)
+    .where(environment_counts.c.environment == bindparam("row"))
     .values(counts=bindparam("counts"), flushed_us=clock.NowUs())
 )
 
@@ -88,22 +85,26 @@ def counters() -> Counters:
 
 def totals(tx: Connection) -> Counter[str]:
     """The sums over all processes, in one statement: a row that is being folded is in it once."""
-    return _sum(tx.scalars(select(_rows.c.counts)))
+    return _sum(tx.scalars(select(environment_counts.c.counts)))
 
 
 def fold_ended(tx: Connection) -> None:
     """Adds up the rows of environments that have been silent for long, most of which are gone, in one row."""
     take_turn(tx, _TURN)
-    silent = _rows.c.flushed_us < clock.now_us(tx) - _SILENT_SECONDS * clock.SECOND_US
-    ended = delete(_rows).where(silent, _rows.c.environment != _ENDED).returning(_rows.c.counts)
+    silent = environment_counts.c.flushed_us < clock.now_us(tx) - _SILENT_SECONDS * clock.SECOND_US
+    ended = (
+        delete(environment_counts)
+        .where(silent, environment_counts.c.environment != _ENDED)
+        .returning(environment_counts.c.counts)
+    )
     if folded := tx.scalars(ended).all():
-        kept = tx.scalars(select(_rows.c.counts).where(_rows.c.environment == _ENDED))
+        kept = tx.scalars(select(environment_counts.c.counts).where(environment_counts.c.environment == _ENDED))
         _put(tx, _ENDED, _sum([*kept, *folded]))
 
 
 def _put(tx: Connection, row: str, counts: Counter[str]) -> None:
     values = {"environment": row, "counts": _text(counts), "flushed_us": clock.now_us(tx)}
-    insert = upsert(tx, _rows).values(values)
+    insert = upsert(tx, environment_counts).values(values)
     tx.execute(insert.on_conflict_do_update(index_elements=["environment"], set_=values))
 
 

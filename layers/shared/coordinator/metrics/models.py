@@ -1,14 +1,13 @@
-from sqlmodel import BigInteger, Field, SQLModel, Text
+from sqlalchemy import BigInteger, Table, Text
 
-from coordinator.core.columns import id_column
+from coordinator.core.columns import ID, column, metadata
 
-
-class EnvironmentCounts(SQLModel, table=True):
-    """What one execution environment has counted since its row began; only that environment writes it."""
-
-    __tablename__ = "environment_counts"
-
-    environment: str = Field(sa_column=id_column(primary_key=True))
+# What one execution environment has counted since its row began; only that environment writes it.
+environment_counts = Table(
+    "environment_counts",
+    metadata,
+    column("environment", ID, primary_key=True),
     # A JSON object of whole numbers.
-    counts: str = Field(sa_type=Text)
-    flushed_us: int = Field(sa_type=BigInteger)
+    column("counts", Text),
+    column("flushed_us", BigInteger),
+)

@@ -7,7 +7,6 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, select, text, t
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
-from coordinator.core.columns import table_of
 from coordinator.core.config import settings
 from coordinator.core.database import insert_new
 from coordinator.core.errors import InvalidInput
@@ -15,10 +14,8 @@ from coordinator.core.ids import is_id, new_id
 from coordinator.core.money import format_aitbc
 from coordinator.core.prepared import Prepared
 from coordinator.miners.errors import MinerDisabled, MinerIdRequired, MinerNotFound
-from coordinator.miners.models import IS_ACTIVE, Miner
+from coordinator.miners.models import IS_ACTIVE, miners
 from coordinator.miners.schemas import Heartbeat, MinerRead, MinerRegister
-
-miners = table_of(Miner)
 
 ACTIVE = "active"
 INACTIVE = "inactive"

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, and_, bindparam, or_, select, text, update
 
 from coordinator.core import clock
-from coordinator.core.columns import table_of
 from coordinator.core.config import settings
 from coordinator.core.database import database, insert_new
 from coordinator.core.log import logger
@@ -20,10 +19,10 @@ from coordinator.metrics.counters import counters
 from coordinator.payments.chain import ChainUnavailable, Output, chain
 from coordinator.payments.crediting import new_output, note_tip, pause_after, take_down
 from coordinator.payments.errors import ExchangeUnavailable
-from coordinator.payments.models import UNPAID, WATCHED, SharedAddress
+from coordinator.payments.models import UNPAID, WATCHED, payment_outputs, payment_shared_addresses, payments
 from coordinator.payments.readings import Reader, Reading
 from coordinator.payments.schemas import PaymentStatus
-from coordinator.payments.service import find_row, outputs, payments
+from coordinator.payments.service import find_row
 
 REFRESHED_SECONDS = 10
 _BATCH = 20
@@ -36,7 +35,6 @@ _LATER_US = 300 * clock.SECOND_US
 # For so long a server is left alone that has failed once.
 _REST_SECONDS = 2.1
 
-_shared = table_of(SharedAddress)
 _DUE = (
     select(payments)
     .where(text(WATCHED), payments.c.check_us <= bindparam("now_us"))
@@ -154,8 +152,10 @@ def _take_one(tx: Connection, user_id: str, payment_id: str) -> _Due | None:
 
 
 def _due(tx: Connection, payment: Row[Any]) -> _Due:
-    credited = select(outputs.c.block_height).where(
-        outputs.c.payment_id == payment.id, outputs.c.credited_atoms > 0, outputs.c.block_height.is_not(None)
+    credited = select(payment_outputs.c.block_height).where(
+        payment_outputs.c.payment_id == payment.id,
+        payment_outputs.c.credited_atoms > 0,
+        payment_outputs.c.block_height.is_not(None),
     )
     since_height = 0 if payment.address_index is not None else _since_height(tx, payment.address) or 0
     return _Due(payment, list(tx.scalars(credited.distinct())), since_height)
@@ -239,14 +239,16 @@ def _note_strangers(tx: Connection, address: str, reading: Reading) -> None:
     # What so many blocks are on top of stays as it is, so it need not be read again.
     since_height = max(0, reading.tip.height - settings().bitcoin_reorg_depth)
     for output in reading.outputs:
-        known = tx.execute(select(outputs.c.payment_id, outputs.c.block_hash).where(*_place(output))).first()
+        known = tx.execute(
+            select(payment_outputs.c.payment_id, payment_outputs.c.block_hash).where(*_place(output))
+        ).first()
         if known is None and output.amount_sat not in awaited:
-            insert_new(tx, outputs, new_output(output, payment_id=None, late=False))
+            insert_new(tx, payment_outputs, new_output(output, payment_id=None, late=False))
         elif output.block_height is not None and _has_yet_to_be_read(known, output):
             since_height = min(since_height, output.block_height)
-    higher = _shared.c.address == address, _shared.c.since_height < since_height
-    if not tx.execute(update(_shared).where(*higher).values(since_height=since_height)).rowcount:
-        insert_new(tx, _shared, {"address": address, "since_height": since_height})
+    higher = payment_shared_addresses.c.address == address, payment_shared_addresses.c.since_height < since_height
+    if not tx.execute(update(payment_shared_addresses).where(*higher).values(since_height=since_height)).rowcount:
+        insert_new(tx, payment_shared_addresses, {"address": address, "since_height": since_height})
 
 
 def _has_yet_to_be_read(known: Any, output: Output) -> bool:
@@ -255,8 +257,10 @@ def _has_yet_to_be_read(known: Any, output: Output) -> bool:
 
 
 def _place(output: Output) -> tuple[Any, Any]:
-    return outputs.c.txid == output.txid, outputs.c.vout == output.vout
+    return payment_outputs.c.txid == output.txid, payment_outputs.c.vout == output.vout
 
 
 def _since_height(tx: Connection, address: str) -> int | None:
-    return tx.scalar(select(_shared.c.since_height).where(_shared.c.address == address))
+    return tx.scalar(
+        select(payment_shared_addresses.c.since_height).where(payment_shared_addresses.c.address == address)
+    )

@@ -6,16 +6,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
 
 from coordinator.core import clock
-from coordinator.core.columns import table_of
 from coordinator.core.config import settings
 from coordinator.core.database import insert_new
 from coordinator.ledger.models import EXCHANGE
 from coordinator.ledger.postings import Account, Kind, Move, post
 from coordinator.payments.chain import Output
-from coordinator.payments.models import ChainSeen
+from coordinator.payments.models import payment_chain, payment_outputs, payments
 from coordinator.payments.readings import Reading
 from coordinator.payments.schemas import PaymentStatus
-from coordinator.payments.service import in_order, outputs, payments
+from coordinator.payments.service import in_order
 
 # The schedule runs each minute; what is due a little earlier is not left to the next run.
 _SOON_US = 50 * clock.SECOND_US
@@ -23,10 +22,9 @@ _LONGEST_PAUSE_US = 3600 * clock.SECOND_US
 # What has expired, or can't be read, is read again after a tenth of the time that has gone by since.
 _PATIENCE = 10
 
-_chain = table_of(ChainSeen)
-_THIS = and_(outputs.c.txid == bindparam("of_txid"), outputs.c.vout == bindparam("of_vout"))
-_KNOWN = select(outputs).where(outputs.c.payment_id == bindparam("payment_id"))
-_KNOWN_ONE = select(outputs).where(_THIS)
+_THIS = and_(payment_outputs.c.txid == bindparam("of_txid"), payment_outputs.c.vout == bindparam("of_vout"))
+_KNOWN = select(payment_outputs).where(payment_outputs.c.payment_id == bindparam("payment_id"))
+_KNOWN_ONE = select(payment_outputs).where(_THIS)
 
 
 def take_down(tx: Connection, payment: Row[Any], reading: Reading, began_us: int) -> None:
@@ -52,11 +50,11 @@ def pause_after(since_us: int, now_us: int) -> int:
 def note_tip(tx: Connection, height: int) -> None:
     """Keeps the greatest height that any server has told of, and that the chain was read just now."""
     read = {"height": height, "read_us": clock.now_us(tx)}
-    higher = _chain.c.height <= height
-    if tx.execute(update(_chain).where(higher).values(read)).rowcount:
+    higher = payment_chain.c.height <= height
+    if tx.execute(update(payment_chain).where(higher).values(read)).rowcount:
         return
-    if not tx.execute(update(_chain).values(read_us=read["read_us"])).rowcount:
-        insert_new(tx, _chain, {"number": 1, **read})
+    if not tx.execute(update(payment_chain).values(read_us=read["read_us"])).rowcount:
+        insert_new(tx, payment_chain, {"number": 1, **read})
 
 
 def new_output(output: Output, payment_id: str | None, *, late: bool) -> dict[str, Any]:
@@ -82,7 +80,7 @@ class _Account:
     def __init__(self, tx: Connection, payment: Row[Any], reading: Reading, began_us: int) -> None:
         self._tx, self._payment, self._reading, self._began_us = tx, payment, reading, began_us
         self._now_us = clock.now_us(tx)
-        highest = tx.scalar(select(_chain.c.height)) or 0
+        highest = tx.scalar(select(payment_chain.c.height)) or 0
         # A server that lags behind shows nothing of what others have shown already, so it is no proof of anything.
         self._current = reading.tip.height >= highest
         self._known = {
@@ -125,7 +123,9 @@ class _Account:
                 self._change(known, present=False, block_height=None, block_hash=None)
             else:
                 # It was replaced before anybody was credited for it.
-                self._tx.execute(delete(outputs).where(_THIS), {"of_txid": known["txid"], "of_vout": known["vout"]})
+                self._tx.execute(
+                    delete(payment_outputs).where(_THIS), {"of_txid": known["txid"], "of_vout": known["vout"]}
+                )
                 del self._known[known["txid"], known["vout"]]
             return
         moved = (output.block_height, output.block_hash) != (known["block_height"], known["block_hash"])
@@ -147,7 +147,7 @@ class _Account:
         # A reading that began after the time was up has not had it: until then it counts as paid in time.
         late = self._payment.read_us is not None and self._payment.read_us >= self._payment.expires_us
         row = new_output(output, payment_id=self._payment.id, late=late)
-        self._tx.execute(insert(outputs).values(row))
+        self._tx.execute(insert(payment_outputs).values(row))
         self._known[output.txid, output.vout] = row
 
     def _credit_if_confirmed(self, known: dict[str, Any]) -> None:
@@ -177,7 +177,7 @@ class _Account:
     def _change(self, known: dict[str, Any], **changes: Any) -> None:
         known.update(changes)
         self._tx.execute(
-            update(outputs).where(_THIS).values(changes), {"of_txid": known["txid"], "of_vout": known["vout"]}
+            update(payment_outputs).where(_THIS).values(changes), {"of_txid": known["txid"], "of_vout": known["vout"]}
         )
 
     def summary(self) -> dict[str, Any]:

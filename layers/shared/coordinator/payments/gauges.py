@@ -5,12 +5,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select, text
 
 from coordinator.core import clock
-from coordinator.core.columns import table_of
-from coordinator.payments.models import WATCHED, ChainSeen, Payment, PaymentCount
+from coordinator.payments.models import WATCHED, payment_chain, payment_counts, payments
 
-_counts = table_of(PaymentCount)
-_chain = table_of(ChainSeen)
-_LONGEST_DUE = select(func.min(table_of(Payment).c.check_us)).where(text(WATCHED))
+_LONGEST_DUE = select(func.min(payments.c.check_us)).where(text(WATCHED))
 
 
 class PaymentGauges(NamedTuple):
@@ -26,7 +23,7 @@ class PaymentGauges(NamedTuple):
 def payment_gauges(tx: Connection) -> PaymentGauges:
     due_us = tx.scalar(_LONGEST_DUE)
     overdue = 0.0 if due_us is None else clock.seconds_until(clock.now_us(tx), due_us)
-    seen = tx.execute(select(_chain)).first()
+    seen = tx.execute(select(payment_chain)).first()
     return PaymentGauges(
         by_status(tx),
         overdue,
@@ -36,4 +33,4 @@ def payment_gauges(tx: Connection) -> PaymentGauges:
 
 
 def by_status(tx: Connection) -> dict[str, int]:
-    return {row.status: row.payments for row in tx.execute(select(_counts).order_by(_counts.c.status))}
+    return {row.status: row.payments for row in tx.execute(select(payment_counts).order_by(payment_counts.c.status))}

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, text, update
 
 from coordinator.core import clock
-from coordinator.core.columns import table_of
 from coordinator.core.config import settings
 from coordinator.core.database import insert_new, take_turn, upsert
 from coordinator.core.errors import InvalidInput
@@ -19,7 +18,7 @@ from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.payments.addresses import AccountAddresses, OneAddress, address_source
 from coordinator.payments.errors import ExchangeDisabled, PaymentNotFound, TooManyPayments
-from coordinator.payments.models import UNPAID, Payment, PaymentAccount, PaymentOutput
+from coordinator.payments.models import UNPAID, payment_accounts, payment_outputs, payments
 from coordinator.payments.rates import aitbc_for_bitcoin, bitcoin_for_aitbc, price
 from coordinator.payments.schemas import (
     Flag,
@@ -32,19 +31,16 @@ from coordinator.payments.schemas import (
 
 MOST_OPEN = 10
 
-payments = table_of(Payment)
-outputs = table_of(PaymentOutput)
-_accounts = table_of(PaymentAccount)
 _OPEN = (
     select(func.count())
     .select_from(payments)
     .where(payments.c.user_id == bindparam("user_id"), text(UNPAID), payments.c.expires_us > bindparam("now_us"))
 )
 _NEXT_INDEX = (
-    update(_accounts)
-    .where(_accounts.c.account == bindparam("of_account"))
-    .values(next_index=_accounts.c.next_index + 1)
-    .returning(_accounts.c.next_index)
+    update(payment_accounts)
+    .where(payment_accounts.c.account == bindparam("of_account"))
+    .values(next_index=payment_accounts.c.next_index + 1)
+    .returning(payment_accounts.c.next_index)
 )
 _GIVEN = select(payments.c.id).where(payments.c.address == bindparam("of_address")).limit(1)
 # How many satoshis at most are added to an amount that is taken, the more the more often it was.
@@ -162,8 +158,8 @@ def read_all(tx: Connection, rows: Iterable[Row[Any]]) -> list[PaymentRead]:
         return []
     now_us = clock.now_us(tx)
     found: defaultdict[str, list[Row[Any]]] = defaultdict(list)
-    present = outputs.c.payment_id.in_([row.id for row in rows]), outputs.c.present
-    for output in tx.execute(select(outputs).where(*present)):
+    present = payment_outputs.c.payment_id.in_([row.id for row in rows]), payment_outputs.c.present
+    for output in tx.execute(select(payment_outputs).where(*present)):
         found[output.payment_id].append(output)
     return [_read(row, sorted(found[row.id], key=in_order), now_us) for row in rows]
 
@@ -237,7 +233,7 @@ def _next_index(tx: Connection, source: AccountAddresses) -> int:
     account = hashlib.sha256(source.address(0).encode()).hexdigest()
     taken = tx.scalar(_NEXT_INDEX, {"of_account": account})
     if taken is None:
-        insert_new(tx, _accounts, {"account": account, "next_index": 0})
+        insert_new(tx, payment_accounts, {"account": account, "next_index": 0})
         taken = tx.execute(_NEXT_INDEX, {"of_account": account}).scalar_one()
     return int(taken) - 1
 

@@ -9,18 +9,16 @@ from sqlalchemy import Connection, Row, bindparam, insert, select
 from aitbc_verify.checkpoints import note_key_id
 from aitbc_verify.keys import Ed25519Key, read_key
 from coordinator.core import clock
-from coordinator.core.columns import table_of
 from coordinator.core.database import database, take_turn
 from coordinator.receipts import log
-from coordinator.receipts.models import LogCheckpoint, LogOrigin
+from coordinator.receipts.models import receipt_log_checkpoints, receipt_log_origin
 from coordinator.receipts.service import publish_signing_key
 from coordinator.receipts.signing import Signer, receipt_signer
 from coordinator.receipts.tree import Span
 
-_checkpoints = table_of(LogCheckpoint)
-_LATEST = select(_checkpoints).order_by(_checkpoints.c.size.desc()).limit(1)
-_OF_SIZE = select(_checkpoints).where(_checkpoints.c.size == bindparam("wanted"))
-_ORIGIN = select(table_of(LogOrigin).c.origin)
+_LATEST = select(receipt_log_checkpoints).order_by(receipt_log_checkpoints.c.size.desc()).limit(1)
+_OF_SIZE = select(receipt_log_checkpoints).where(receipt_log_checkpoints.c.size == bindparam("wanted"))
+_ORIGIN = select(receipt_log_origin.c.origin)
 
 
 class Checkpoint(NamedTuple):
@@ -92,7 +90,7 @@ def _keep(tx: Connection, signed: _Unsigned, note: str) -> Checkpoint:
     if last is not None and last.size >= signed.size:
         return last
     kept = Checkpoint(signed.size, signed.root.hex(), note, clock.now_us(tx))
-    tx.execute(insert(_checkpoints), kept._asdict())
+    tx.execute(insert(receipt_log_checkpoints), kept._asdict())
     return kept
 
 

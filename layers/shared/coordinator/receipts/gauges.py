@@ -5,13 +5,12 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from coordinator.core.clock import SECOND_US
-from coordinator.core.columns import table_of
 from coordinator.receipts import checkpoints, log
-from coordinator.receipts.models import LogWaiting
+from coordinator.receipts.models import receipt_log_waiting
 
 # Whether there are ten thousand or a million, the schedule does not run.
 _MOST_COUNTED = 10_000
-_A_FEW = select(table_of(LogWaiting).c.receipt_id).limit(_MOST_COUNTED).subquery()
+_A_FEW = select(receipt_log_waiting.c.receipt_id).limit(_MOST_COUNTED).subquery()
 _WAITING = select(func.count()).select_from(_A_FEW)
 
 

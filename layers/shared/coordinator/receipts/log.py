@@ -5,33 +5,30 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from aitbc_verify.merkle import leaf_hash
-from coordinator.core.columns import table_of
 from coordinator.core.database import take_turn
-from coordinator.receipts.models import LogEntry, LogWaiting
-from coordinator.receipts.service import receipts
+from coordinator.receipts.models import receipt_log, receipt_log_waiting, receipts
 from coordinator.receipts.tree import Edge, Span, complete_nodes, root_of
-
-_entries = table_of(LogEntry)
-_waiting = table_of(LogWaiting)
 
 # The bytes of "RLOG".
 TURN = 0x524C4F47
 
 # Receipts that wait are found by their own rows and not by their ids: an older one may be committed later.
 _NEXT = (
-    select(_waiting.c.receipt_id, receipts.c.proof)
-    .join(receipts, receipts.c.id == _waiting.c.receipt_id)
-    .order_by(_waiting.c.receipt_id)
+    select(receipt_log_waiting.c.receipt_id, receipts.c.proof)
+    .join(receipts, receipts.c.id == receipt_log_waiting.c.receipt_id)
+    .order_by(receipt_log_waiting.c.receipt_id)
     .limit(bindparam("most"))
 )
-_WAITS = select(_waiting.c.receipt_id).limit(1)
-_TAKEN = delete(_waiting).where(
-    _waiting.c.receipt_id.in_(select(_entries.c.receipt_id).where(_entries.c.log_index >= bindparam("first")))
+_WAITS = select(receipt_log_waiting.c.receipt_id).limit(1)
+_TAKEN = delete(receipt_log_waiting).where(
+    receipt_log_waiting.c.receipt_id.in_(
+        select(receipt_log.c.receipt_id).where(receipt_log.c.log_index >= bindparam("first"))
+    )
 )
-_LAST = select(func.max(_entries.c.log_index))
-_PLACE = select(_entries.c.log_index).where(_entries.c.receipt_id == bindparam("receipt_id"))
-_HASHES = select(_entries.c.log_index, _entries.c.hashes).where(
-    _entries.c.log_index.in_(bindparam("wanted", expanding=True))
+_LAST = select(func.max(receipt_log.c.log_index))
+_PLACE = select(receipt_log.c.log_index).where(receipt_log.c.receipt_id == bindparam("receipt_id"))
+_HASHES = select(receipt_log.c.log_index, receipt_log.c.hashes).where(
+    receipt_log.c.log_index.in_(bindparam("wanted", expanding=True))
 )
 
 
@@ -50,7 +47,7 @@ def take_in(tx: Connection, most: int) -> int:
         {"log_index": index, "receipt_id": receipt_id, "hashes": edge.add(leaf_hash(proof.encode()))}
         for index, (receipt_id, proof) in enumerate(waiting, first)
     ]
-    tx.execute(insert(_entries), rows)
+    tx.execute(insert(receipt_log), rows)
     tx.execute(_TAKEN, {"first": first})
     return len(rows)
 

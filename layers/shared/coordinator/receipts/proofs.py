@@ -8,8 +8,8 @@ from coordinator.core.ids import is_id
 from coordinator.receipts import checkpoints, log
 from coordinator.receipts.checkpoints import Checkpoint
 from coordinator.receipts.errors import InvalidRange, ReceiptNotFound, ReceiptNotLogged
+from coordinator.receipts.models import receipts
 from coordinator.receipts.schemas import CheckpointRead, ConsistencyRead, InclusionRead
-from coordinator.receipts.service import receipts
 from coordinator.receipts.tree import Span, consistency_path, inclusion_path
 
 # Small enough that on SQLite nobody waits long for his turn to write.

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from coordinator.core import clock
-from coordinator.core.columns import table_of
 from coordinator.core.config import from_secrets
 from coordinator.core.database import database, insert_new
 from coordinator.core.money import format_aitbc
@@ -18,13 +17,11 @@ from coordinator.core.prepared import Prepared
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.receipts.errors import SigningUnavailable
 from coordinator.receipts.jws import sign_compact
-from coordinator.receipts.models import Receipt, SigningKey
+from coordinator.receipts.models import receipts, signing_keys
 from coordinator.receipts.pen import Pen
 from coordinator.receipts.schemas import ReceiptRead
 from coordinator.receipts.signing import receipt_signer
 
-receipts = table_of(Receipt)
-_signing_keys = table_of(SigningKey)
 _INSERT = Prepared(insert(receipts))
 
 _ISSUER = "aitbc-coordinator"
@@ -120,7 +117,7 @@ def publish_signing_key() -> None:
     signer = receipt_signer()
     jwk = json.dumps(signer.public_jwk)
     database().write(
-        lambda tx: insert_new(tx, _signing_keys, {"kid": signer.kid, "jwk": jwk, "created_us": clock.now_us(tx)})
+        lambda tx: insert_new(tx, signing_keys, {"kid": signer.kid, "jwk": jwk, "created_us": clock.now_us(tx)})
     )
 
 
@@ -129,7 +126,7 @@ def published_keys() -> list[dict[str, str]]:
     # Not to be asked now, the key has signed nothing that is not yet published.
     with suppress(SigningUnavailable):
         publish_signing_key()
-    keys = select(_signing_keys.c.jwk).order_by(_signing_keys.c.created_us, _signing_keys.c.kid)
+    keys = select(signing_keys.c.jwk).order_by(signing_keys.c.created_us, signing_keys.c.kid)
     return database().read(lambda tx: [json.loads(jwk) for jwk in tx.scalars(keys)])
 
 

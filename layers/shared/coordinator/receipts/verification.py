@@ -12,8 +12,9 @@ from aitbc_verify.receipts import require_hash, verified_statement
 from coordinator.core.database import database
 from coordinator.receipts import proofs
 from coordinator.receipts.errors import ReceiptNotLogged, SigningUnavailable
+from coordinator.receipts.models import receipts
 from coordinator.receipts.schemas import VerificationChecks, VerificationCreate, VerificationRead
-from coordinator.receipts.service import published_keys, receipts
+from coordinator.receipts.service import published_keys
 
 T = TypeVar("T")
 

@@ -8,16 +8,13 @@ from functools import cache
 from sqlalchemy import Connection, select
 
 from coordinator.core import clock
-from coordinator.core.columns import table_of
 from coordinator.core.config import ConfiguredKey, from_secrets, settings
 from coordinator.core.database import database, insert_new
 from coordinator.core.errors import Forbidden, Unauthorized
 from coordinator.core.ids import new_id
 from coordinator.users import user_keys
 from coordinator.users.digests import digest
-from coordinator.users.models import ApiKey
-
-_keys = table_of(ApiKey)
+from coordinator.users.models import api_keys
 
 
 class Role(StrEnum):
@@ -117,7 +114,7 @@ def _principal(owner: _Owner) -> Principal:
 
 
 def _find(tx: Connection, digest: str) -> str | None:
-    return tx.scalar(select(_keys.c.id).where(_keys.c.digest == digest))
+    return tx.scalar(select(api_keys.c.id).where(api_keys.c.digest == digest))
 
 
 def _add(tx: Connection, owner: _Owner) -> str:
@@ -126,5 +123,5 @@ def _add(tx: Connection, owner: _Owner) -> str:
     Former digests go on leading to the same id, for processes that still have the former secret.
     """
     known = next(filter(None, (_find(tx, digest) for digest in owner.former)), None)
-    insert_new(tx, _keys, {"id": known or new_id(), "digest": owner.digest, "created_us": clock.now_us(tx)})
+    insert_new(tx, api_keys, {"id": known or new_id(), "digest": owner.digest, "created_us": clock.now_us(tx)})
     return str(_find(tx, owner.digest))

@@ -6,7 +6,6 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from coordinator.core import clock
 from coordinator.core.clock import SECOND_US, NowUs
-from coordinator.core.columns import table_of
 from coordinator.core.config import settings
 from coordinator.core.database import database
 from coordinator.core.forgetting import A_FEW, delete_old
@@ -17,9 +16,9 @@ from coordinator.users.errors import (
     LoginDisabled,
     SignatureRequired,
 )
-from coordinator.users.models import Challenge
+from coordinator.users.models import challenges, users
 from coordinator.users.schemas import ChallengeRead, LoginRead
-from coordinator.users.service import ensure, read_user, users
+from coordinator.users.service import ensure, read_user
 from coordinator.users.wallets import Wallet, parse_wallet
 
 LIFETIME_US = 300 * SECOND_US
@@ -29,11 +28,10 @@ _STATEMENT = "Log in to the AITBC coordinator. This costs nothing and moves no c
 # Which chain a wallet is on makes no difference here; this is the one that every wallet knows.
 _CHAIN_ID = 1
 
-_challenges = table_of(Challenge)
-_FIND = select(_challenges.c.wallet, _challenges.c.message).where(
-    _challenges.c.nonce == bindparam("nonce"), _challenges.c.expires_us > NowUs()
+_FIND = select(challenges.c.wallet, challenges.c.message).where(
+    challenges.c.nonce == bindparam("nonce"), challenges.c.expires_us > NowUs()
 )
-_TAKE = delete(_challenges).where(_challenges.c.nonce == bindparam("taken"), _challenges.c.expires_us > NowUs())
+_TAKE = delete(challenges).where(challenges.c.nonce == bindparam("taken"), challenges.c.expires_us > NowUs())
 
 
 def challenge(tx: Connection, wallet_address: str) -> ChallengeRead:
@@ -50,9 +48,9 @@ def challenge(tx: Connection, wallet_address: str) -> ChallengeRead:
     nonce = secrets.token_hex(_NONCE_BYTES)
     expires_us = now + LIFETIME_US
     message = message_of(wallet, nonce, now, expires_us)
-    delete_old(tx, _challenges.c.expires_us, now, A_FEW)
+    delete_old(tx, challenges.c.expires_us, now, A_FEW)
     row = {"nonce": nonce, "wallet": wallet.canonical, "message": message, "expires_us": expires_us}
-    tx.execute(insert(_challenges), row)
+    tx.execute(insert(challenges), row)
     return ChallengeRead(
         wallet_address=wallet_address, message=message, nonce=nonce, expires_at=clock.rfc3339(expires_us)
     )

@@ -1,69 +1,63 @@
-from sqlalchemy import Index
-from sqlmodel import BigInteger, Field, SQLModel, Text
+from sqlalchemy import BigInteger, Index, String, Table, Text
 
-from coordinator.core.columns import digest_column, id_column
+from coordinator.core.columns import DIGEST, ID, column, metadata
 
+# A key, or a name of keys, that was used at least once: its digest leads to the id that what it owns hangs on.
+#
+# Several digests may lead to one id, as a key has another one with each SECRET_KEY. The key itself is never stored.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    column("digest", DIGEST, primary_key=True),
+    column("id", ID),
+    column("created_us", BigInteger),
+)
 
-class ApiKey(SQLModel, table=True):
-    """A key, or a name of keys, that was used at least once: its digest leads to the id that what it owns hangs on.
+# The owner of a wallet, in the one form of its address that all others are brought to.
+users = Table(
+    "users",
+    metadata,
+    column("id", ID, primary_key=True),
+    column("wallet", String, unique=True),
+    column("created_us", BigInteger),
+    column("last_login_us", BigInteger, nullable=True),
+)
 
-    Several digests may lead to one id, as a key has another one with each SECRET_KEY. The key itself is never stored.
-    """
-
-    __tablename__ = "api_keys"
-
-    digest: str = Field(sa_column=digest_column(primary_key=True))
-    id: str = Field(sa_column=id_column())
-    created_us: int = Field(sa_type=BigInteger)
-
-
-class User(SQLModel, table=True):
-    """The owner of a wallet, in the one form of its address that all others are brought to."""
-
-    __tablename__ = "users"
-
-    id: str = Field(sa_column=id_column(primary_key=True))
-    wallet: str = Field(unique=True)
-    created_us: int = Field(sa_type=BigInteger)
-    last_login_us: int | None = Field(sa_type=BigInteger)
-
-
-class Challenge(SQLModel, table=True):
-    """A message that a wallet was asked to sign and has not signed yet: whoever logs in with it removes it."""
-
-    __tablename__ = "challenges"
-    __table_args__ = (Index("challenges_expiry", "expires_us"),)
-
-    nonce: str = Field(primary_key=True)
-    wallet: str
+# A message that a wallet was asked to sign and has not signed yet: whoever logs in with it removes it.
+challenges = Table(
+    "challenges",
+    metadata,
+    column("nonce", String, primary_key=True),
+    column("wallet", String),
     # The whole of it, so that what is verified is what was asked, whatever the settings are by then.
-    message: str = Field(sa_type=Text)
-    expires_us: int = Field(sa_type=BigInteger)
+    column("message", Text),
+    column("expires_us", BigInteger),
+    Index("challenges_expiry", "expires_us"),
+)
 
+# A user who has logged in, found by the digest of the token; the token itself is never stored.
+sessions = Table(
+    "sessions",
+    metadata,
+    column("digest", DIGEST, primary_key=True),
+    column("user_id", ID),
+    column("created_us", BigInteger),
+    column("expires_us", BigInteger),
+    Index("sessions_of_user", "user_id"),
+    Index("sessions_expiry", "expires_us"),
+)
 
-class Session(SQLModel, table=True):
-    """A user who has logged in, found by the digest of the token; the token itself is never stored."""
-
-    __tablename__ = "sessions"
-    __table_args__ = (Index("sessions_of_user", "user_id"), Index("sessions_expiry", "expires_us"))
-
-    digest: str = Field(sa_column=digest_column(primary_key=True))
-    user_id: str = Field(sa_column=id_column())
-    created_us: int = Field(sa_type=BigInteger)
-    expires_us: int = Field(sa_type=BigInteger)
-
-
-class UserKey(SQLModel, table=True):
-    """An API key that a user has made; the key itself is never stored."""
-
-    __tablename__ = "user_keys"
-    __table_args__ = (Index("user_keys_of_user", "user_id", "id"),)
-
-    id: str = Field(sa_column=id_column(primary_key=True))
-    user_id: str = Field(sa_column=id_column())
-    role: str
-    name: str
-    digest: str = Field(sa_column=digest_column(unique=True))
-    created_us: int = Field(sa_type=BigInteger)
-    last_used_us: int | None = Field(sa_type=BigInteger)
-    revoked_us: int | None = Field(sa_type=BigInteger)
+# An API key that a user has made; the key itself is never stored.
+user_keys = Table(
+    "user_keys",
+    metadata,
+    column("id", ID, primary_key=True),
+    column("user_id", ID),
+    column("role", String),
+    column("name", String),
+    column("digest", DIGEST, unique=True),
+    column("created_us", BigInteger),
+    column("last_used_us", BigInteger, nullable=True),
+    column("revoked_us", BigInteger, nullable=True),
+    Index("user_keys_of_user", "user_id", "id"),
+)

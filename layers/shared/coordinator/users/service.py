@@ -5,14 +5,12 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select, text
 
 from coordinator.core import clock
-from coordinator.core.columns import table_of
 from coordinator.core.database import insert_new
 from coordinator.core.ids import new_id
 from coordinator.core.prepared import Prepared
-from coordinator.users.models import User
+from coordinator.users.models import users
 from coordinator.users.schemas import UserRead
 
-users = table_of(User)
 _MAKE = """
 INSERT INTO users (id, wallet, created_us)
 SELECT :id, CAST(:wallet AS text), {now} WHERE NOT EXISTS (SELECT 1 FROM users WHERE wallet = CAST(:wallet AS text))

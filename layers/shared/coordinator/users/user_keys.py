@@ -8,14 +8,13 @@ from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from coordinator.core import clock
 from coordinator.core.clock import SECOND_US, NowUs
-from coordinator.core.columns import table_of
 from coordinator.core.database import database
 from coordinator.core.ids import is_id, new_id
 from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.users.digests import possible_digests, present_digest
 from coordinator.users.errors import ApiKeyNotFound
-from coordinator.users.models import UserKey
+from coordinator.users.models import user_keys
 from coordinator.users.schemas import ApiKeyCreate, ApiKeyCreatedRead, ApiKeyRead
 
 # How precisely it is known when a key was used last; that it is used costs no more writes than this.
@@ -25,14 +24,13 @@ _PREFIX = "aitbc_"
 # Anything else needs no look at the database.
 _FORM = re.compile(_PREFIX + "[A-Za-z0-9_-]{43}")
 
-_keys = table_of(UserKey)
 _FIND = select(
-    _keys.c.id,
-    _keys.c.user_id,
-    _keys.c.role,
-    or_(_keys.c.last_used_us.is_(None), _keys.c.last_used_us <= NowUs() - _NOTED_EACH_US).label("to_note"),
-).where(_keys.c.digest.in_(bindparam("digests", expanding=True)), _keys.c.revoked_us.is_(None))
-_NOTE = update(_keys).where(_keys.c.id == bindparam("key_id")).values(last_used_us=NowUs())
+    user_keys.c.id,
+    user_keys.c.user_id,
+    user_keys.c.role,
+    or_(user_keys.c.last_used_us.is_(None), user_keys.c.last_used_us <= NowUs() - _NOTED_EACH_US).label("to_note"),
+).where(user_keys.c.digest.in_(bindparam("digests", expanding=True)), user_keys.c.revoked_us.is_(None))
+_NOTE = update(user_keys).where(user_keys.c.id == bindparam("key_id")).values(last_used_us=NowUs())
 
 
 class Used(NamedTuple):
@@ -66,7 +64,7 @@ def create(tx: Connection, user_id: str, body: ApiKeyCreate) -> ApiKeyCreatedRea
         "last_used_us": None,
         "revoked_us": None,
     }
-    tx.execute(insert(_keys), row)
+    tx.execute(insert(user_keys), row)
     return ApiKeyCreatedRead(
         id=row["id"], role=body.role, name=body.name, created_at=clock.rfc3339(now), last_used_at=None, api_key=key
     )
@@ -74,8 +72,8 @@ def create(tx: Connection, user_id: str, body: ApiKeyCreate) -> ApiKeyCreatedRea
 
 def page(tx: Connection, user_id: str, query: PageQuery) -> Page[ApiKeyRead]:
     """The keys of a user that are good, newest first."""
-    good = select(_keys).where(_keys.c.user_id == user_id, _keys.c.revoked_us.is_(None))
-    rows, next_cursor = fetch_page(tx, good, _keys.c.id, query)
+    good = select(user_keys).where(user_keys.c.user_id == user_id, user_keys.c.revoked_us.is_(None))
+    rows, next_cursor = fetch_page(tx, good, user_keys.c.id, query)
     return Page(items=[_read(row) for row in rows], next_cursor=next_cursor)
 
 
@@ -85,10 +83,10 @@ def revoke(tx: Connection, user_id: str, key_id: str) -> None:
     Raises:
         ApiKeyNotFound: this user has no such key.
     """
-    this = (_keys.c.id == key_id, _keys.c.user_id == user_id)
-    if not is_id(key_id) or tx.execute(select(_keys.c.id).where(*this)).first() is None:
+    this = (user_keys.c.id == key_id, user_keys.c.user_id == user_id)
+    if not is_id(key_id) or tx.execute(select(user_keys.c.id).where(*this)).first() is None:
         raise ApiKeyNotFound
-    tx.execute(update(_keys).where(*this, _keys.c.revoked_us.is_(None)).values(revoked_us=NowUs()))
+    tx.execute(update(user_keys).where(*this, user_keys.c.revoked_us.is_(None)).values(revoked_us=NowUs()))
 
 
 def _read(key: Any) -> ApiKeyRead:
