@@ -8,11 +8,12 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.utils import deep_dict_update
+from pydantic import BaseModel, Field
 
 from coordinator.core.errors import CoordinatorError, Forbidden, InvalidInput, Unauthorized
 from coordinator.http.errors import HEADERS_OF, PayloadTooLarge, UnsupportedMediaType
 from coordinator.http.limits import RateLimited
-from coordinator.http.responses import ErrorBody, errors
+from coordinator.http.responses import errors
 from coordinator.http.route import JsonRoute
 from coordinator.idempotency.errors import IdempotencyInProgress, IdempotencyKeyReused
 from coordinator.users.errors import SessionRequired
@@ -117,6 +118,20 @@ _DEFAULT_RESPONSE = {
         }
     },
 }
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    code: str = Field(description="For a program, such as `JOB_NOT_FOUND`.")
+    message: str = Field(description="For a person.")
+    details: dict[str, Any] = Field(description="More for a program, by code; often empty.")
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail
 
 
 @dataclass(frozen=True, kw_only=True)
