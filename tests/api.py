@@ -125,7 +125,8 @@ def forget_process_state() -> None:
     from coordinator.jobs import classes, queue
     from coordinator.metrics import counters, flushing
     from coordinator.payments import addresses, chain
-    from coordinator.receipts import service, signing
+    from coordinator.receipts import keys as signing_keys
+    from coordinator.receipts import signing
     from coordinator.users import keys
 
     if database.database.cache_info().currsize:
@@ -138,7 +139,7 @@ def forget_process_state() -> None:
         keys._configured_keys,
         keys._principal,
         signing.receipt_signer,
-        service.publish_signing_key,
+        signing_keys.publish_signing_key,
         counters.counters,
         flushing.flusher,
         addresses.address_source,

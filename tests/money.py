@@ -31,7 +31,7 @@ def give_users(monkeypatch: pytest.MonkeyPatch, wallets: Mapping[str, str]) -> d
 
 def user_of(wallet: str) -> str:
     from coordinator.core.database import database
-    from coordinator.users.service import ensure_user
+    from coordinator.users.ensuring import ensure_user
 
     return database().write(lambda tx: ensure_user(tx, wallet))
 

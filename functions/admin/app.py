@@ -17,7 +17,8 @@ from coordinator.http.responses import errors
 from coordinator.http.route import Caller, route_for
 from coordinator.jobs import operations
 from coordinator.jobs.errors import JobFinished, JobNotFound
-from coordinator.jobs.schemas import JobRead, JobStatus
+from coordinator.jobs.models import JobStatus
+from coordinator.jobs.schemas import JobRead
 from coordinator.ledger import operations as ledger
 from coordinator.ledger.errors import InsufficientFunds, NoSuchUser
 from coordinator.ledger.schemas import Adjustment, UserOperatorRead

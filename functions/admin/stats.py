@@ -3,8 +3,7 @@
 from pydantic import Field
 from sqlalchemy import Connection
 
-from coordinator.jobs.schemas import JobStatistics
-from coordinator.jobs.statistics import statistics
+from coordinator.jobs.statistics import JobStatistics, statistics
 from coordinator.miners.operations import count as count_miners
 from coordinator.miners.schemas import MinerCounts
 from coordinator.payments.gauges import by_status as payments_by_status

@@ -14,7 +14,8 @@ from coordinator.http.responses import LOCATION, errors
 from coordinator.http.route import Caller, route_for
 from coordinator.jobs import service
 from coordinator.jobs.errors import InvalidJobType, JobFinished, JobNotFound, JobNotReady
-from coordinator.jobs.schemas import JobCreate, JobRead, JobResultRead, JobStatus, JobStatusRead
+from coordinator.jobs.models import JobStatus
+from coordinator.jobs.schemas import JobCreate, JobRead, JobResultRead, JobStatusRead
 from coordinator.ledger.errors import InsufficientFunds
 from coordinator.receipts.schemas import ReceiptRead
 from coordinator.users.keys import Role

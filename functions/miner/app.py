@@ -14,7 +14,7 @@ from coordinator.http.route import Caller, route_for
 from coordinator.jobs import leases, queue, results
 from coordinator.jobs.earnings import earnings
 from coordinator.jobs.errors import BadSignature, JobCancelled, JobNotFound, LeaseLost, ResultConflict
-from coordinator.jobs.schemas import (
+from coordinator.jobs.lease_schemas import (
     HeartbeatRead,
     PollRead,
     ProgressCreate,
@@ -26,8 +26,8 @@ from coordinator.miners import service
 from coordinator.miners.errors import MinerIdRequired, MinerNotFound
 from coordinator.miners.schemas import EarningsRead, Heartbeat, MinerRead, MinerRegister
 from coordinator.receipts.errors import SigningUnavailable
+from coordinator.receipts.keys import publish_signing_key
 from coordinator.receipts.pen import Pen
-from coordinator.receipts.service import publish_signing_key
 from coordinator.users.keys import Role
 
 router = APIRouter(prefix="/v1/miner", tags=["miner"], route_class=route_for(Role.MINER))

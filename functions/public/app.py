@@ -26,7 +26,7 @@ from coordinator.metrics.counters import totals
 from coordinator.migrations import HEAD
 from coordinator.payments.gauges import payment_gauges
 from coordinator.receipts.gauges import log_gauges
-from coordinator.receipts.service import published_keys
+from coordinator.receipts.keys import published_keys
 from public.exposition import CONTENT_TYPE, exposition, may_read
 
 _DOCUMENT = Path(__file__).with_name("openapi.json")

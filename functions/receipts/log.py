@@ -9,7 +9,7 @@ from coordinator.http.responses import errors
 from coordinator.http.route import PublicRoute
 from coordinator.receipts import proofs
 from coordinator.receipts.errors import InvalidRange, ReceiptNotFound, ReceiptNotLogged, SigningUnavailable
-from coordinator.receipts.schemas import CheckpointRead, ConsistencyRead, InclusionRead
+from coordinator.receipts.proof_schemas import CheckpointRead, ConsistencyRead, InclusionRead
 
 router = APIRouter(prefix="/v1/receipts", tags=["receipts"], route_class=PublicRoute)
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from coordinator.http.route import PublicRoute
-from coordinator.receipts.schemas import VerificationCreate, VerificationRead
+from coordinator.receipts.proof_schemas import VerificationCreate, VerificationRead
 from coordinator.receipts.verification import verify
 
 router = APIRouter(prefix="/v1/receipts", tags=["receipts"], route_class=PublicRoute)

@@ -277,7 +277,8 @@ class _UseCases:
 
     def cycle(self) -> list[tuple[str, float, float, float]]:
         from coordinator.jobs import queue, results, service
-        from coordinator.jobs.schemas import JobCreate, ResultCreate
+        from coordinator.jobs.lease_schemas import ResultCreate
+        from coordinator.jobs.schemas import JobCreate
 
         body = JobCreate.model_validate(JOB)
         write = self._database.write

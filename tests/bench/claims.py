@@ -132,7 +132,8 @@ def _measure(case: _Case, count: int) -> dict[str, Any]:
     from coordinator.core.database import database
     from coordinator.core.ids import new_id
     from coordinator.jobs import leases, queue, results, service
-    from coordinator.jobs.schemas import JobCreate, ResultCreate
+    from coordinator.jobs.lease_schemas import ResultCreate
+    from coordinator.jobs.schemas import JobCreate
     from coordinator.miners.schemas import MinerRegister
     from tests.api import forget_process_state
 

@@ -86,11 +86,12 @@ def _run(meet: Meet, case: str, jobs: int, number: int) -> tuple[float, float]:
     from coordinator.core.database import database
     from coordinator.core.ids import new_id
     from coordinator.jobs import leases, queue, results, service
-    from coordinator.jobs.schemas import JobCreate, ResultCreate
+    from coordinator.jobs.lease_schemas import ResultCreate
+    from coordinator.jobs.schemas import JobCreate
     from coordinator.ledger.operations import adjust
     from coordinator.ledger.schemas import Adjustment
     from coordinator.miners.schemas import MinerRegister
-    from coordinator.users.service import ensure_user
+    from coordinator.users.ensuring import ensure_user
 
     owner, whose = new_id(), 0 if case == _SHARED else number
     price, offered = ("0", "0") if case == _FREE else ("0.5", "1")
@@ -133,7 +134,7 @@ def _fill(entries: int) -> None:
     from coordinator.core.config import settings
     from coordinator.core.database import database
     from coordinator.core.ids import new_id
-    from coordinator.users.service import ensure_user
+    from coordinator.users.ensuring import ensure_user
 
     user_id = database().write(lambda tx: ensure_user(tx, "payer"))
     purchases = entries // 2
@@ -153,7 +154,7 @@ def _measure() -> dict[str, Any]:
     from coordinator.core.database import database
     from coordinator.core.schemas import PageQuery
     from coordinator.ledger import service
-    from coordinator.users.service import ensure_user
+    from coordinator.users.ensuring import ensure_user
 
     user_id, nobody = (
         database().write(lambda tx, wallet=wallet: ensure_user(tx, wallet))  # type: ignore[misc]

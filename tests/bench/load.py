@@ -174,7 +174,8 @@ def _run_use_cases(meet: Meet, jobs: int, number: int) -> _Part:
     from coordinator.core.database import database
     from coordinator.core.ids import new_id
     from coordinator.jobs import leases, queue, results, service
-    from coordinator.jobs.schemas import JobCreate, ResultCreate
+    from coordinator.jobs.lease_schemas import ResultCreate
+    from coordinator.jobs.schemas import JobCreate
     from coordinator.miners.schemas import MinerRegister
 
     owner = new_id()

@@ -31,7 +31,7 @@ _PARTS = {
         ("coordinator.jobs.results", "canonical_json"),
         ("coordinator.jobs.results", "sha256_hex"),
     ),
-    "proof": (("coordinator.receipts.service", "sign_compact"),),
+    "proof": (("coordinator.receipts.issuing", "sign_compact"),),
 }
 
 

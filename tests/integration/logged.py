@@ -12,12 +12,12 @@ from tests.api import Api
 def issue(tx: Connection, receipt_id: str | None = None) -> str:
     """Adds a receipt of a job that is not there, and gives its id."""
     from coordinator.core.ids import new_id
-    from coordinator.receipts import service
+    from coordinator.receipts import issuing
     from coordinator.receipts.pen import Pen
 
     pen = Pen()
     pen.receipt_id = receipt_id or pen.receipt_id
-    statement = service.Statement(
+    statement = issuing.Statement(
         job_id=new_id(),
         attempt=1,
         job_type="custom",
@@ -35,7 +35,7 @@ def issue(tx: Connection, receipt_id: str | None = None) -> str:
         miner_public_key=None,
         lease_token=None,
     )
-    return service.issue(tx, statement, "null", pen).id
+    return issuing.issue(tx, statement, "null", pen).id
 
 
 def issued(count: int) -> list[str]:

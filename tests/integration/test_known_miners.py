@@ -243,7 +243,7 @@ def work_off(meet: Meet, owner_id: str, miner_id: str) -> list[str]:
     from coordinator.core.database import database
     from coordinator.jobs import queue, results
     from coordinator.jobs.errors import LeaseLost
-    from coordinator.jobs.schemas import ResultCreate
+    from coordinator.jobs.lease_schemas import ResultCreate
 
     meet()
     answered: list[str] = []

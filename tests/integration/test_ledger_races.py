@@ -150,7 +150,7 @@ def test_a_result_and_another_end_of_the_job_race_for_the_money(
     from coordinator.core.database import Database
     from coordinator.core.errors import CoordinatorError
     from coordinator.jobs import expiry, results, service
-    from coordinator.jobs.schemas import ResultCreate
+    from coordinator.jobs.lease_schemas import ResultCreate
     from coordinator.users.keys import Role, authenticate
     from tests.api import MINER
 

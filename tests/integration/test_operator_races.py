@@ -22,7 +22,7 @@ def test_requeue_and_disable_race_with_the_result_and_the_next_poll(
 ) -> None:
     from coordinator.core.database import Database, database
     from coordinator.jobs import operations, queue, results
-    from coordinator.jobs.schemas import ResultCreate
+    from coordinator.jobs.lease_schemas import ResultCreate
     from coordinator.users.keys import Role, authenticate
 
     owner_id, other_id, admin_id = (

@@ -17,7 +17,7 @@ from coordinator.core.database import Database
 from coordinator.ledger.errors import BalanceTooLarge, InsufficientFunds
 from coordinator.ledger.models import EXCHANGE, ISSUANCE, MOST_ATOMS
 from coordinator.ledger.postings import Account, Kind, Move, Part, Wallet, post, write_postings
-from coordinator.users.service import ensure_user, ensure_user_later
+from coordinator.users.ensuring import ensure_user, ensure_user_later
 from tests.api import CLIENT, Api
 from tests.money import ALICE, BOB, balance, give, give_users
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection
 
 from coordinator.core.database import database
-from coordinator.users.service import ensure, ensure_user
+from coordinator.users.ensuring import ensure, ensure_user
 from tests.api import Api
 from tests.bench.processes import together
 from tests.integration.keyed import count

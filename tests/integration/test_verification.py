@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from coordinator.receipts.schemas import InclusionRead
+from coordinator.receipts.proof_schemas import InclusionRead
 from tests.api import CLIENT, MINER, Api
 
 VERIFY = "/v1/receipts/verify"

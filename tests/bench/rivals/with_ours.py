@@ -11,7 +11,8 @@ from coordinator.core import clock
 from coordinator.core.database import database
 from coordinator.core.ids import new_id
 from coordinator.jobs import leases, queue, results, service
-from coordinator.jobs.schemas import Assignment, JobCreate, ResultCreate
+from coordinator.jobs.lease_schemas import Assignment, ResultCreate
+from coordinator.jobs.schemas import JobCreate
 from coordinator.miners.schemas import MinerRegister
 from tests.bench import filling
 from tests.bench.processes import Meet

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, literal, select
 from coordinator.core.canonical import canonical_json, sha256_hex
 from coordinator.core.database import insert_new, take_turn
 from coordinator.jobs.models import job_classes
-from coordinator.miners import service as miners_service
+from coordinator.miners.profiles import count_by_profile, find_profile
 
 _MB_PER_GB = 1024
 
@@ -135,7 +135,7 @@ def eligible_miners(tx: Connection, class_number: int, max_price_atoms: int) -> 
     """How many active miners can serve jobs of this class for this price, whether they are free or busy."""
     this = select(job_classes.c.requirements).where(job_classes.c.number == class_number)
     requirements = json.loads(tx.execute(this).scalar_one())
-    alike = miners_service.count_by_profile(tx, max_price_atoms)
+    alike = count_by_profile(tx, max_price_atoms)
     return sum(row.miners for row in alike if _profile_can_serve(tx, row.profile_sha256, requirements))
 
 
@@ -145,7 +145,7 @@ def _profile_can_serve(tx: Connection, profile_sha256: str, requirements: dict[s
 
 
 def _profile(tx: Connection, profile_sha256: str) -> dict[str, Any] | None:
-    profile = _profiles.get(profile_sha256) or miners_service.find_profile(tx, profile_sha256)
+    profile = _profiles.get(profile_sha256) or find_profile(tx, profile_sha256)
     if profile is not None:
         if len(_profiles) >= _MAX_PROFILES:
             _profiles.clear()

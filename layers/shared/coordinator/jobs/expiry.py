@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, RowMapping, or_, select, text
 
 from coordinator.jobs.lifecycle import Outcome, end_lease, end_live_attempt, fail_job, lock_job, release_leases
-from coordinator.jobs.models import LIVE, UNFINISHED, attempts, jobs
-from coordinator.jobs.schemas import FINISHED, JobStatus
+from coordinator.jobs.models import FINISHED, LIVE, UNFINISHED, JobStatus, attempts, jobs
+from coordinator.miners.liveness import give_up_silent
 from coordinator.miners.models import IS_ACTIVE, miners
-from coordinator.miners.service import give_up_silent
 
 
 class Swept(NamedTuple):

@@ -1,6 +1,6 @@
 """Which of the waiting jobs come first: found by the index `jobs_queue`, however many wait."""
 
-from coordinator.jobs.schemas import HIGHEST_PRIORITY
+from coordinator.jobs.models import HIGHEST_PRIORITY
 
 # Nothing of a caller is ever put into these texts; what varies is bound.
 # ruff: noqa: S608

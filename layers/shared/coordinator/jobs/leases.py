@@ -9,9 +9,9 @@ from coordinator.core import clock
 from coordinator.core.config import settings
 from coordinator.core.ids import is_id
 from coordinator.jobs.errors import JobNotFound, LeaseLost
+from coordinator.jobs.lease_schemas import HeartbeatRead, LeaseRead, ProgressCreate, ProgressRead
 from coordinator.jobs.lifecycle import Outcome, release_leases
 from coordinator.jobs.models import HELD, LIVE, attempts
-from coordinator.jobs.schemas import HeartbeatRead, LeaseRead, ProgressCreate, ProgressRead
 from coordinator.miners import service as miners_service
 from coordinator.miners.schemas import Heartbeat, MinerRead, MinerRegister
 

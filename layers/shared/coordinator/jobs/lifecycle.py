@@ -12,8 +12,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, text, update
 from coordinator.core.clock import NowUs
 from coordinator.core.prepared import Prepared
 from coordinator.jobs.errors import JobFinished
-from coordinator.jobs.models import HELD, LIVE, attempts, jobs
-from coordinator.jobs.schemas import FINISHED, JobStatus
+from coordinator.jobs.models import FINISHED, HELD, LIVE, JobStatus, attempts, jobs
 from coordinator.ledger.holds import Hold, hold, release, settle
 
 CANCELLED = "CANCELLED"

@@ -1,6 +1,21 @@
+from enum import StrEnum
+
 from sqlalchemy import BigInteger, Float, Index, Integer, SmallInteger, String, Table, Text, text
 
 from coordinator.core.columns import DIGEST, ID, column, metadata, partial_index
+
+
+class JobStatus(StrEnum):
+    """Where a job stands; `completed` and `failed` are final."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+HIGHEST_PRIORITY = 9
+FINISHED = frozenset({JobStatus.COMPLETED, JobStatus.FAILED})
 
 # Written out in queries too: SQLite uses a partial index only where its condition stands as it is.
 UNFINISHED = "status IN ('pending', 'running')"
@@ -11,7 +26,6 @@ LIVE = "ended_us IS NULL"
 # The same rows as LIVE. Asked for a miner's leases in these words, a planner has one index to choose from; of several
 # it takes any while the table is small, and keeps to that when the table has grown.
 HELD = "outcome IS NULL"
-
 
 # All jobs with the same requirements, so that eligibility is worked out once and not for each job.
 job_classes = Table(

@@ -11,8 +11,8 @@ from coordinator.core.schemas import Page, PageQuery
 from coordinator.jobs import service
 from coordinator.jobs.errors import JobFinished, JobNotFound
 from coordinator.jobs.lifecycle import cancel_job, lock_job, release_leases, requeue_job
-from coordinator.jobs.models import LIVE, attempts, jobs
-from coordinator.jobs.schemas import JobRead, JobStatus
+from coordinator.jobs.models import LIVE, JobStatus, attempts, jobs
+from coordinator.jobs.schemas import JobRead
 from coordinator.miners import operations as miners_operations
 from coordinator.miners.schemas import MinerOperatorRead
 

@@ -16,9 +16,10 @@ from coordinator.jobs import claims
 from coordinator.jobs.classes import NEWEST_CLASS, eligible_classes, known_classes
 from coordinator.jobs.expiry import anything_overdue, expire_locked, sweep
 from coordinator.jobs.heads import HEADS_POSTGRES, HEADS_SQLITE, ORDER
+from coordinator.jobs.lease_schemas import Assignment, PollRead
 from coordinator.jobs.models import HELD, attempts, jobs
-from coordinator.jobs.schemas import Assignment, PollRead
 from coordinator.miners import service as miners_service
+from coordinator.miners.liveness import ACTIVE, revive
 from coordinator.miners.models import IS_ACTIVE, miners
 
 _SWEEP_LIMIT = 20
@@ -100,8 +101,8 @@ def poll(tx: Connection, owner_id: str, miner_id: str | None, limit: int) -> Pol
         # This miner may have been one of the silent.
         miner = _polling(tx, owner_id, miner.id)
     now = miner.now_us
-    if miner.status != miners_service.ACTIVE:
-        miners_service.revive(tx, miner.id, now)
+    if miner.status != ACTIVE:
+        revive(tx, miner.id, now)
     _note_seen(miner)
     if miner.held >= miner.concurrency:
         return PollRead(items=_redelivered(tx, miner, limit, now), poll_after_seconds=_HOLDING_ALL_SECONDS)

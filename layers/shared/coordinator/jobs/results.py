@@ -12,6 +12,7 @@ from coordinator.core.errors import InvalidInput
 from coordinator.core.ids import is_id
 from coordinator.core.prepared import Prepared
 from coordinator.jobs.errors import BadSignature, JobCancelled, JobNotFound, LeaseLost, ResultConflict
+from coordinator.jobs.lease_schemas import ResultCreate, ResultRead
 from coordinator.jobs.leases import is_meant
 from coordinator.jobs.lifecycle import (
     CANCELLED,
@@ -22,14 +23,13 @@ from coordinator.jobs.lifecycle import (
     fail_job,
     return_job,
 )
-from coordinator.jobs.models import attempts, jobs
-from coordinator.jobs.schemas import FINISHED, JobStatus, ResultCreate, ResultRead
+from coordinator.jobs.models import FINISHED, JobStatus, attempts, jobs
 from coordinator.miners import service as miners_service
 from coordinator.miners.errors import MinerDisabled
 from coordinator.miners.models import miners
 from coordinator.receipts import service as receipts
+from coordinator.receipts.issuing import Statement, issue
 from coordinator.receipts.pen import Pen
-from coordinator.receipts.service import Statement
 
 _SALVAGEABLE = frozenset({Outcome.EXPIRED, Outcome.RELEASED})
 _MAX_UNIT_TYPE_LENGTH = 64
@@ -164,7 +164,7 @@ def _accept(tx: Connection, held: Row[Any], body: ResultCreate, given: _Answer, 
         now_us=now,
     )
     units, unit_type = _units(body.metrics or {}, held.started_us, now)
-    receipt = receipts.issue(
+    receipt = issue(
         tx,
         Statement(
             job_id=held.id,

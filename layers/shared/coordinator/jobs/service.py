@@ -22,17 +22,8 @@ from coordinator.jobs.classes import eligible_miners, ensure_class, requirements
 from coordinator.jobs.errors import InvalidJobType, JobNotFound, JobNotReady
 from coordinator.jobs.expiry import end_overdue, is_overdue
 from coordinator.jobs.lifecycle import cancel_job, lock_job
-from coordinator.jobs.models import attempts, jobs
-from coordinator.jobs.schemas import (
-    FINISHED,
-    JobCreate,
-    JobError,
-    JobRead,
-    JobResultRead,
-    JobStatus,
-    JobStatusRead,
-    Progress,
-)
+from coordinator.jobs.models import FINISHED, JobStatus, attempts, jobs
+from coordinator.jobs.schemas import JobCreate, JobError, JobRead, JobResultRead, JobStatusRead, Progress
 from coordinator.ledger.holds import Hold, hold
 from coordinator.receipts import service as receipts
 from coordinator.receipts.schemas import ReceiptRead

@@ -1,10 +1,10 @@
 """How many jobs there are and how long they take, for operators."""
 
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection, func, select
 
 from coordinator.core import clock
 from coordinator.jobs.gauges import gauges
-from coordinator.jobs.schemas import JobCounts, JobStatistics
 from coordinator.receipts.models import receipts
 
 # So many of the latest completed jobs make the average.
@@ -16,6 +16,27 @@ _LATEST = (
     .subquery("latest")
 )
 _AVERAGE = select(func.avg(_LATEST.c.took_us))
+
+
+class JobCounts(BaseModel):
+    """How many jobs there are."""
+
+    pending: int = Field(description="Those that wait for a miner.")
+    running: int = Field(description="Those that a miner holds.")
+    completed: int = Field(description="Those that have a result.")
+    failed: int = Field(description="Those that ended without one, cancelled ones too.")
+
+
+class JobStatistics(BaseModel):
+    """How many jobs there are, and how long they take."""
+
+    jobs: JobCounts
+    oldest_pending_seconds: float | None = Field(
+        description="How long ago the oldest of the waiting jobs was submitted; null when none waits."
+    )
+    average_job_seconds: float | None = Field(
+        description="From lease to result, over the latest 1000 completed jobs; null before the first."
+    )
 
 
 def statistics(tx: Connection) -> JobStatistics:

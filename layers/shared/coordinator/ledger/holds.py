@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from coordinator.ledger.payees import wallet_of
 from coordinator.ledger.postings import Account, Kind, Move, Part, Wallet, post
-from coordinator.users.service import ensure_user_later
+from coordinator.users.ensuring import ensure_user_later
 
 
 class Hold(NamedTuple):

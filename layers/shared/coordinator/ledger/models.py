@@ -15,7 +15,6 @@ NOBODY_OWES = "ledger_accounts_nobody_owes"
 
 _ONLY_THE_SYSTEM_OWES = f"owner_id IN {SYSTEM} OR (available_atoms >= -owed_atoms AND held_atoms >= 0)"
 
-
 # The two accounts of an owner, as the sums of their entries; an owner without a row has nothing.
 ledger_accounts = Table(
     "ledger_accounts",

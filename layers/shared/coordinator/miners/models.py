@@ -6,7 +6,6 @@ from coordinator.core.columns import DIGEST, ID, column, metadata, partial_index
 _ACTIVE = "status = 'active'"
 IS_ACTIVE = f"miners.{_ACTIVE}"
 
-
 # A machine that runs jobs; the key that registered it owns it.
 miners = Table(
     "miners",

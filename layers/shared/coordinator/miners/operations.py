@@ -9,9 +9,10 @@ from coordinator.core.ids import is_id
 from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.miners.errors import NoSuchMiner
+from coordinator.miners.liveness import ACTIVE, INACTIVE
 from coordinator.miners.models import miners
 from coordinator.miners.schemas import MinerCounts, MinerOperatorRead, MinerStatus
-from coordinator.miners.service import ACTIVE, INACTIVE, read
+from coordinator.miners.service import read
 
 _THIS = select(miners).where(miners.c.id == bindparam("miner_id"))
 _LOCKED = _THIS.with_for_update()

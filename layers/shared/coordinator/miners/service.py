@@ -1,9 +1,9 @@
-"""Miners: registration, signs of life, and who may act as which miner."""
+"""Miners: registration, heartbeats, and who may act as which miner."""
 
 import json
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, text, true, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, true, update
 
 from coordinator.core import clock
 from coordinator.core.canonical import canonical_json, sha256_hex
@@ -14,11 +14,10 @@ from coordinator.core.ids import is_id, new_id
 from coordinator.core.money import format_aitbc
 from coordinator.core.prepared import Prepared
 from coordinator.miners.errors import MinerDisabled, MinerIdRequired, MinerNotFound
-from coordinator.miners.models import IS_ACTIVE, miners
+from coordinator.miners.liveness import ACTIVE, INACTIVE
+from coordinator.miners.models import miners
+from coordinator.miners.profiles import models_by_type
 from coordinator.miners.schemas import Heartbeat, MinerRead, MinerRegister
-
-ACTIVE = "active"
-INACTIVE = "inactive"
 
 _MAX_REPORT_CHARACTERS = 16_384
 
@@ -131,11 +130,6 @@ def get(tx: Connection, owner_id: str, miner_id: str | None) -> MinerRead:
     return read(acting(tx, owner_id, miner_id, registered=False, lookup=READ))
 
 
-def revive(tx: Connection, miner_id: str, now_us: int) -> None:
-    """Takes any call of a miner that was given up as the sign of life it is."""
-    tx.execute(update(miners).where(miners.c.id == miner_id).values(status=ACTIVE, last_heartbeat_us=now_us))
-
-
 def note_heartbeat(tx: Connection, miner_id: str, body: Heartbeat, now_us: int) -> None:
     report = json.dumps(body.model_dump(exclude_none=True))
     if len(report) > _MAX_REPORT_CHARACTERS:
@@ -148,51 +142,6 @@ def retire(tx: Connection, miner_id: str) -> MinerRead:
     """Takes a miner out of service until it registers again."""
     tx.execute(update(miners).where(miners.c.id == miner_id).values(status=INACTIVE, registered=False))
     return read(tx.execute(select(miners).where(miners.c.id == miner_id)).one())
-
-
-def give_up_silent(tx: Connection, now_us: int, limit: int) -> list[str]:
-    """Marks miners inactive that sent no heartbeat in time; gives their ids."""
-    silent_since = now_us - settings().heartbeat_timeout_seconds * clock.SECOND_US
-    silent = (
-        select(miners.c.id)
-        .where(text(IS_ACTIVE), miners.c.last_heartbeat_us <= silent_since)
-        .order_by(miners.c.last_heartbeat_us)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    ids = list(tx.scalars(silent))
-    if ids:
-        tx.execute(update(miners).where(miners.c.id.in_(ids)).values(status=INACTIVE))
-    return ids
-
-
-def count_by_profile(tx: Connection, most_atoms: int) -> list[Row[Any]]:
-    """How many active miners of each profile ask for no more than this: rows of `profile_sha256` and `miners`."""
-    silent_since = clock.now_us(tx) - settings().heartbeat_timeout_seconds * clock.SECOND_US
-    affordable = (
-        select(miners.c.profile_sha256, func.count().label("miners"))
-        .where(text(IS_ACTIVE), miners.c.price_atoms <= most_atoms, miners.c.last_heartbeat_us > silent_since)
-        .group_by(miners.c.profile_sha256)
-    )
-    return list(tx.execute(affordable))
-
-
-def find_profile(tx: Connection, profile_sha256: str) -> dict[str, Any] | None:
-    """The profile behind a hash, None if the last active miner that had it is just gone."""
-    has_it = select(miners).where(text(IS_ACTIVE), miners.c.profile_sha256 == profile_sha256).limit(1)
-    miner = tx.execute(has_it).first()
-    return None if miner is None else profile_of(miner)
-
-
-def profile_of(miner: Row[Any]) -> dict[str, Any]:
-    """What the matching of jobs depends on."""
-    hardware = json.loads(miner.hardware)
-    return {
-        "capabilities": _models_by_type(json.loads(miner.capabilities)),
-        "gpus": hardware["gpus"],
-        "cuda": hardware["cuda"] or "",
-        "region": miner.region or "",
-    }
 
 
 def read(miner: Any) -> MinerRead:
@@ -218,7 +167,7 @@ def read(miner: Any) -> MinerRead:
 def _registered_values(body: MinerRegister, now_us: int) -> dict[str, Any]:
     capabilities = [item if isinstance(item, str) else item.model_dump() for item in body.capabilities]
     hardware = body.hardware.model_dump()
-    profile = canonical_json([_models_by_type(capabilities), hardware, body.region])
+    profile = canonical_json([models_by_type(capabilities), hardware, body.region])
     return {
         "capabilities": json.dumps(capabilities),
         "hardware": json.dumps(hardware),
@@ -232,14 +181,3 @@ def _registered_values(body: MinerRegister, now_us: int) -> dict[str, Any]:
         "registered": True,
         "last_heartbeat_us": now_us,
     }
-
-
-def _models_by_type(capabilities: list[Any]) -> dict[str, list[str]]:
-    """Joins what was listed twice: ["x", {"job_type": "x", "models": ["m"]}] is one capability."""
-    joined: dict[str, set[str]] = {}
-    for capability in capabilities:
-        job_type, models = (
-            (capability, []) if isinstance(capability, str) else (capability["job_type"], capability["models"])
-        )
-        joined.setdefault(job_type, set()).update(models)
-    return {job_type: sorted(models) for job_type, models in joined.items()}

@@ -6,7 +6,6 @@ from coordinator.core.columns import DIGEST, ID, column, metadata, partial_index
 WATCHED = "check_us IS NOT NULL"
 UNPAID = "status = 'pending'"
 
-
 # Bitcoin that a user wants to pay, and what the chain has said of it so far.
 payments = Table(
     "payments",

@@ -11,8 +11,8 @@ from aitbc_verify.keys import Ed25519Key, read_key
 from coordinator.core import clock
 from coordinator.core.database import database, take_turn
 from coordinator.receipts import log
+from coordinator.receipts.keys import publish_signing_key
 from coordinator.receipts.models import receipt_log_checkpoints, receipt_log_origin
-from coordinator.receipts.service import publish_signing_key
 from coordinator.receipts.signing import Signer, receipt_signer
 from coordinator.receipts.tree import Span
 

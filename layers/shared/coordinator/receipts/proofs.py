@@ -9,7 +9,7 @@ from coordinator.receipts import checkpoints, log
 from coordinator.receipts.checkpoints import Checkpoint
 from coordinator.receipts.errors import InvalidRange, ReceiptNotFound, ReceiptNotLogged
 from coordinator.receipts.models import receipts
-from coordinator.receipts.schemas import CheckpointRead, ConsistencyRead, InclusionRead
+from coordinator.receipts.proof_schemas import CheckpointRead, ConsistencyRead, InclusionRead
 from coordinator.receipts.tree import Span, consistency_path, inclusion_path
 
 # Small enough that on SQLite nobody waits long for his turn to write.

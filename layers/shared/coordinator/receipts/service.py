@@ -1,80 +1,17 @@
-"""Receipts: the signed statement of every completed job, and the keys that verify it."""
+"""Receipts as they are read; `issuing` makes them, so that whoever only reads needs no cipher."""
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from coordinator.core import clock
-from coordinator.core.config import from_secrets
-from coordinator.core.database import database, insert_new
 from coordinator.core.money import format_aitbc
 from coordinator.core.pages import fetch_page
-from coordinator.core.prepared import Prepared
 from coordinator.core.schemas import Page, PageQuery
-from coordinator.receipts.errors import SigningUnavailable
-from coordinator.receipts.jws import sign_compact
-from coordinator.receipts.models import receipts, signing_keys
-from coordinator.receipts.pen import Pen
+from coordinator.receipts.models import receipts
 from coordinator.receipts.schemas import ReceiptRead
-from coordinator.receipts.signing import receipt_signer
-
-_INSERT = Prepared(insert(receipts))
-
-_ISSUER = "aitbc-coordinator"
-_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statement:
-    """What a receipt states of a job; times in microseconds, price in atoms.
-
-    The last three are what others need to check the miner's own signature; None if the miner has no key. The lease
-    token is no secret any more: the lease has ended, and it was good for nothing without the miner's API key.
-    """
-
-    job_id: str
-    attempt: int
-    job_type: str
-    client_id: str
-    miner_id: str
-    miner_address: str
-    parameters_sha256: str
-    result_sha256: str
-    units: float
-    unit_type: str
-    price_atoms: int
-    started_us: int
-    completed_us: int
-    miner_signature: str | None
-    miner_public_key: str | None
-    lease_token: str | None
-
-
-def issue(tx: Connection, statement: Statement, result_json: str, pen: Pen) -> ReceiptRead:
-    """Signs the statement and keeps it with the result; the database refuses a second receipt of a job."""
-    row = {
-        "id": pen.receipt_id,
-        "job_id": statement.job_id,
-        "attempt": statement.attempt,
-        "miner_id": statement.miner_id,
-        "client_id": statement.client_id,
-        "result": result_json,
-        "result_sha256": statement.result_sha256,
-        "parameters_sha256": statement.parameters_sha256,
-        "units": statement.units,
-        "unit_type": statement.unit_type,
-        "price_atoms": statement.price_atoms,
-        "started_us": statement.started_us,
-        "completed_us": statement.completed_us,
-        "created_us": statement.completed_us,
-        "proof": sign_compact(_payload(pen.receipt_id, statement), pen),
-    }
-    _INSERT.later(tx, row)
-    return read(row)
 
 
 def of_job(tx: Connection, job_id: str) -> ReceiptRead | None:
@@ -109,49 +46,3 @@ def read(row: Mapping[Any, Any]) -> ReceiptRead:
         proof=row["proof"],
         created_at=clock.rfc3339(row["created_us"]),
     )
-
-
-@from_secrets
-def publish_signing_key() -> None:
-    """Adds this process's public key to the published ones, where it stays when the secret changes."""
-    signer = receipt_signer()
-    jwk = json.dumps(signer.public_jwk)
-    database().write(
-        lambda tx: insert_new(tx, signing_keys, {"kid": signer.kid, "jwk": jwk, "created_us": clock.now_us(tx)})
-    )
-
-
-def published_keys() -> list[dict[str, str]]:
-    """All public keys that have ever signed receipts as JWKs (RFC 7517), oldest first."""
-    # Not to be asked now, the key has signed nothing that is not yet published.
-    with suppress(SigningUnavailable):
-        publish_signing_key()
-    keys = select(signing_keys.c.jwk).order_by(signing_keys.c.created_us, signing_keys.c.kid)
-    return database().read(lambda tx: [json.loads(jwk) for jwk in tx.scalars(keys)])
-
-
-def _payload(receipt_id: str, statement: Statement) -> dict[str, object]:
-    return {
-        "iss": _ISSUER,
-        "sub": receipt_id,
-        "iat": statement.completed_us // clock.SECOND_US,
-        "version": _VERSION,
-        "job_id": statement.job_id,
-        "attempt": statement.attempt,
-        "job_type": statement.job_type,
-        "client_id": statement.client_id,
-        "miner_id": statement.miner_id,
-        "miner_address": statement.miner_address,
-        "parameters_sha256": statement.parameters_sha256,
-        "result_sha256": statement.result_sha256,
-        "units": statement.units,
-        "unit_type": statement.unit_type,
-        "price": format_aitbc(statement.price_atoms),
-        "started_at": clock.rfc3339(statement.started_us),
-        "completed_at": clock.rfc3339(statement.completed_us),
-        "miner_signature": statement.miner_signature,
-        "miner_public_key": statement.miner_public_key,
-        "lease_token": statement.lease_token,
-        # Given when the transparency log takes the receipt in.
-        "log_index": None,
-    }

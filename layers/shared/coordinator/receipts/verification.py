@@ -12,9 +12,9 @@ from aitbc_verify.receipts import require_hash, verified_statement
 from coordinator.core.database import database
 from coordinator.receipts import proofs
 from coordinator.receipts.errors import ReceiptNotLogged, SigningUnavailable
+from coordinator.receipts.keys import published_keys
 from coordinator.receipts.models import receipts
-from coordinator.receipts.schemas import VerificationChecks, VerificationCreate, VerificationRead
-from coordinator.receipts.service import published_keys
+from coordinator.receipts.proof_schemas import VerificationChecks, VerificationCreate, VerificationRead
 
 T = TypeVar("T")
 

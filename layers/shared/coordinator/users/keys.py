@@ -12,7 +12,7 @@ from coordinator.core.config import ConfiguredKey, from_secrets, settings
 from coordinator.core.database import database, insert_new
 from coordinator.core.errors import Forbidden, Unauthorized
 from coordinator.core.ids import new_id
-from coordinator.users import user_keys
+from coordinator.users import key_lookup
 from coordinator.users.digests import digest
 from coordinator.users.models import api_keys
 
@@ -59,7 +59,7 @@ def authenticate(key: str | None, role: Role) -> Principal:
 
 def _user_of(key: str, role: Role) -> Principal:
     """Whoever has made this key. It is looked up anew for each request, so that a revoked one is good for none."""
-    used = user_keys.use(key)
+    used = key_lookup.use(key)
     if used is None:
         raise Unauthorized("This API key is not known.")
     _require(role, {used.role})

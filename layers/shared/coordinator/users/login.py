@@ -10,6 +10,7 @@ from coordinator.core.config import settings
 from coordinator.core.database import database
 from coordinator.core.forgetting import A_FEW, delete_old
 from coordinator.users import sessions
+from coordinator.users.ensuring import ensure
 from coordinator.users.errors import (
     BadWalletSignature,
     ChallengeExpired,
@@ -18,7 +19,7 @@ from coordinator.users.errors import (
 )
 from coordinator.users.models import challenges, users
 from coordinator.users.schemas import ChallengeRead, LoginRead
-from coordinator.users.service import ensure, read_user
+from coordinator.users.service import read_user
 from coordinator.users.wallets import Wallet, parse_wallet
 
 LIFETIME_US = 300 * SECOND_US

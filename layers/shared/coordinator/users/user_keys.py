@@ -1,65 +1,34 @@
 """API keys that users make for their programs; what those do belongs to the user."""
 
-import re
 import secrets
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from coordinator.core import clock
-from coordinator.core.clock import SECOND_US, NowUs
-from coordinator.core.database import database
+from coordinator.core.clock import NowUs
 from coordinator.core.ids import is_id, new_id
 from coordinator.core.pages import fetch_page
 from coordinator.core.schemas import Page, PageQuery
-from coordinator.users.digests import possible_digests, present_digest
+from coordinator.users.digests import present_digest
 from coordinator.users.errors import ApiKeyNotFound
+from coordinator.users.key_lookup import PREFIX, named
 from coordinator.users.models import user_keys
 from coordinator.users.schemas import ApiKeyCreate, ApiKeyCreatedRead, ApiKeyRead
 
-# How precisely it is known when a key was used last; that it is used costs no more writes than this.
-_NOTED_EACH_US = 60 * SECOND_US
 _KEY_BYTES = 32
-_PREFIX = "aitbc_"
-# Anything else needs no look at the database.
-_FORM = re.compile(_PREFIX + "[A-Za-z0-9_-]{43}")
-
-_FIND = select(
-    user_keys.c.id,
-    user_keys.c.user_id,
-    user_keys.c.role,
-    or_(user_keys.c.last_used_us.is_(None), user_keys.c.last_used_us <= NowUs() - _NOTED_EACH_US).label("to_note"),
-).where(user_keys.c.digest.in_(bindparam("digests", expanding=True)), user_keys.c.revoked_us.is_(None))
-_NOTE = update(user_keys).where(user_keys.c.id == bindparam("key_id")).values(last_used_us=NowUs())
-
-
-class Used(NamedTuple):
-    user_id: str
-    role: str
-
-
-def use(key: str) -> Used | None:
-    """Whose key it is and what for, noting that it was used; None if there is none such, or it was revoked."""
-    if _FORM.fullmatch(key) is None:
-        return None
-    found = database().read(lambda tx: tx.execute(_FIND, {"digests": possible_digests(_named(key))}).first())
-    if found is None:
-        return None
-    if found.to_note:
-        database().write(lambda tx: tx.execute(_NOTE, {"key_id": found.id}))
-    return Used(found.user_id, found.role)
 
 
 def create(tx: Connection, user_id: str, body: ApiKeyCreate) -> ApiKeyCreatedRead:
     """Makes a key; it is told now and never again."""
-    key = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
+    key = PREFIX + secrets.token_urlsafe(_KEY_BYTES)
     now = clock.now_us(tx)
     row = {
         "id": new_id(),
         "user_id": user_id,
         "role": body.role,
         "name": body.name,
-        "digest": present_digest(_named(key)),
+        "digest": present_digest(named(key)),
         "created_us": now,
         "last_used_us": None,
         "revoked_us": None,
@@ -97,7 +66,3 @@ def _read(key: Any) -> ApiKeyRead:
         created_at=clock.rfc3339(key.created_us),
         last_used_at=None if key.last_used_us is None else clock.rfc3339(key.last_used_us),
     )
-
-
-def _named(key: str) -> str:
-    return "user-key:" + key
