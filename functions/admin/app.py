@@ -24,7 +24,8 @@ from coordinator.ledger.errors import InsufficientFunds, NoSuchUser
 from coordinator.ledger.schemas import Adjustment, UserOperatorRead
 from coordinator.miners import operations as miners
 from coordinator.miners.errors import NoSuchMiner
-from coordinator.miners.schemas import MinerOperatorRead, MinerStatus
+from coordinator.miners.operations import MinerOperatorRead
+from coordinator.miners.schemas import MinerStatus
 from coordinator.payments import service as payments
 from coordinator.payments.schemas import PaymentRead, PaymentStatus
 from coordinator.receipts import service as receipts

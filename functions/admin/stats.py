@@ -4,8 +4,8 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from coordinator.jobs.statistics import JobStatistics, statistics
+from coordinator.miners.operations import MinerCounts
 from coordinator.miners.operations import count as count_miners
-from coordinator.miners.schemas import MinerCounts
 from coordinator.payments.gauges import by_status as payments_by_status
 from coordinator.users.service import count as count_users
 

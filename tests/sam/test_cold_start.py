@@ -1,6 +1,8 @@
 """What a function imports before it can serve anything, as it is built: a budget of packages, not of seconds."""
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,9 +56,18 @@ BUDGETS = {
 }
 
 
+_SQLITE = "sqlite:////never/opened.db"
+_POSTGRES = "postgresql+psycopg://user@never.connected/database"
+
+
 def imported(build_folder: Path, handler: str, database_url: str) -> set[str]:
+    return set(start_of(build_folder, handler, database_url)["modules"])
+
+
+@cache
+def start_of(build_folder: Path, handler: str, database_url: str) -> dict[str, Any]:
     [function] = [f for f in functions(build_folder) if f.handler == handler]
-    return set(start(build_folder, function.name, handler, DATABASE_URL=database_url)["modules"])
+    return start(build_folder, function.name, handler, DATABASE_URL=database_url)
 
 
 def functions(build_folder: Path) -> list[Function]:
@@ -81,7 +92,7 @@ def test_every_function_has_a_budget(build_folder: Path) -> None:
 
 @pytest.mark.parametrize("handler", BUDGETS)
 def test_a_function_imports_only_what_it_needs(build_folder: Path, handler: str) -> None:
-    modules = imported(build_folder, handler, "postgresql+psycopg://user@never.connected/database")
+    modules = imported(build_folder, handler, _POSTGRES)
 
     assert packages(modules, handler) - BUDGETS[handler] == set()
     # No old models, which FastAPI would load wherever there are any; no mapper, as tables are those of SQLAlchemy Core.
@@ -90,8 +101,10 @@ def test_a_function_imports_only_what_it_needs(build_folder: Path, handler: str)
 
 # Alembic imports the dialects by itself.
 @pytest.mark.parametrize("handler", sorted(BUDGETS.keys() - {"migrate.app.handler"}))
-def test_where_it_is_sqlite_no_driver_of_another_database_is_imported(build_folder: Path, handler: str) -> None:
-    modules = imported(build_folder, handler, "sqlite:////never/opened.db")
+def test_nothing_of_the_other_kind_of_database_is_imported(build_folder: Path, handler: str) -> None:
+    on_sqlite = imported(build_folder, handler, _SQLITE)
+    on_postgres = imported(build_folder, handler, _POSTGRES)
 
-    assert not packages(modules, handler) & _DRIVER
-    assert "sqlalchemy.dialects.postgresql" not in modules
+    assert not packages(on_sqlite, handler) & _DRIVER
+    assert "sqlalchemy.dialects.postgresql" not in on_sqlite
+    assert "sqlalchemy.dialects.sqlite" not in on_postgres

@@ -162,7 +162,9 @@ def load_driver() -> None:
     """Imports what this process needs for its database, so that its first request need not."""
     where = settings().database
     # SQLite is never named by a secret, and a secret is not read before it is needed.
-    if not isinstance(where, Given) or where.value.get_backend_name() == "postgresql":
+    if isinstance(where, Given) and where.value.get_backend_name() == "sqlite":
+        import_module("sqlalchemy.dialects.sqlite")
+    else:
         import_module("coordinator.core.wire")
         import_module("sqlalchemy.dialects.postgresql.psycopg")
 

@@ -14,7 +14,7 @@ from coordinator.jobs.lifecycle import cancel_job, lock_job, release_leases, req
 from coordinator.jobs.models import LIVE, JobStatus, attempts, jobs
 from coordinator.jobs.schemas import JobRead
 from coordinator.miners import operations as miners_operations
-from coordinator.miners.schemas import MinerOperatorRead
+from coordinator.miners.operations import MinerOperatorRead
 
 
 def cancel(tx: Connection, admin_id: str, job_id: str) -> JobRead:

@@ -3,19 +3,35 @@
 import json
 from typing import Any
 
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from coordinator.core.ids import is_id
 from coordinator.core.pages import fetch_page
-from coordinator.core.schemas import Page, PageQuery
+from coordinator.core.schemas import Id, Page, PageQuery
 from coordinator.miners.errors import NoSuchMiner
 from coordinator.miners.liveness import ACTIVE, INACTIVE
 from coordinator.miners.models import miners
-from coordinator.miners.schemas import MinerCounts, MinerOperatorRead, MinerStatus
+from coordinator.miners.schemas import MinerRead, MinerStatus
 from coordinator.miners.service import read
 
 _THIS = select(miners).where(miners.c.id == bindparam("miner_id"))
 _LOCKED = _THIS.with_for_update()
+
+
+class MinerOperatorRead(MinerRead):
+    """A miner as operators see it."""
+
+    owner_id: Id = Field(description="Which miner key registered it, by the id that stands for it.")
+    disabled: bool = Field(description="An operator has disabled it: all its calls are refused.")
+    report: dict[str, Any] = Field(description="What its last heartbeat said.")
+
+
+class MinerCounts(BaseModel):
+    """How many miners there are."""
+
+    active: int = Field(description="Those that get jobs.")
+    inactive: int = Field(description="Those that have left, are silent or are disabled.")
 
 
 def lock(tx: Connection, miner_id: str) -> Row[Any]:

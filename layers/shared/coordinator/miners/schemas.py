@@ -90,21 +90,6 @@ class MinerRead(BaseModel):
     lease_seconds: int = Field(description="How long a lease lasts unless it is renewed, in seconds.")
 
 
-class MinerOperatorRead(MinerRead):
-    """A miner as operators see it."""
-
-    owner_id: Id = Field(description="Which miner key registered it, by the id that stands for it.")
-    disabled: bool = Field(description="An operator has disabled it: all its calls are refused.")
-    report: dict[str, Any] = Field(description="What its last heartbeat said.")
-
-
-class MinerCounts(BaseModel):
-    """How many miners there are."""
-
-    active: int = Field(description="Those that get jobs.")
-    inactive: int = Field(description="Those that have left, are silent or are disabled.")
-
-
 class Heartbeat(RequestBody):
     """What a miner may tell of itself; all of it may be left out."""
 

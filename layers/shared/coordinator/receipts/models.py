@@ -47,12 +47,12 @@ receipt_log = Table(
     column("hashes", LargeBinary),
 )
 
-# A receipt that the log has yet to take in, noted by a trigger in the transaction of the receipt.
+# A receipt that the log has yet to take in, noted by a trigger in the transaction of the receipt. That SQLite keeps it
+# without row ids only its migration says: said here, SQLite's dialect would be imported with PostgreSQL's.
 receipt_log_waiting = Table(
     "receipt_log_waiting",
     metadata,
     column("receipt_id", ID, primary_key=True),
-    sqlite_with_rowid=False,
 )
 
 # What was signed of the log at one size; as unchangeable as the entries.
