@@ -1,5 +1,8 @@
 """Operators see all jobs, miners, users and receipts, and step in."""
 
+import coordinator.http.starting  # noqa: F401  (before all else)
+
+# isort: split
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response

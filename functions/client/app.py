@@ -1,5 +1,8 @@
 """Clients submit jobs, follow them, and fetch results and receipts."""
 
+import coordinator.http.starting  # noqa: F401  (before all else)
+
+# isort: split
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response

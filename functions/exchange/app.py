@@ -1,5 +1,8 @@
 """Users buy AITBC with bitcoin."""
 
+import coordinator.http.starting  # noqa: F401  (before all else)
+
+# isort: split
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response

@@ -1,5 +1,8 @@
 """Miners register, send heartbeats, lease jobs and post results."""
 
+import coordinator.http.starting  # noqa: F401  (before all else)
+
+# isort: split
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response

@@ -1,5 +1,8 @@
 """Health, the OpenAPI document and its pages, receipt keys; and the answer to every unknown path."""
 
+import coordinator.http.starting  # noqa: F401  (before all else)
+
+# isort: split
 import json
 from functools import cache
 from pathlib import Path

@@ -1,5 +1,8 @@
 """Anyone may verify receipts, and that the log of all receipts only grows."""
 
+import coordinator.http.starting  # noqa: F401  (before all else)
+
+# isort: split
 from coordinator.http.app import create_app, lambda_handler
 from receipts import log, verification
 

@@ -1,5 +1,8 @@
 """Owners of wallets log in, and make API keys for their programs."""
 
+import coordinator.http.starting  # noqa: F401  (before all else)
+
+# isort: split
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response

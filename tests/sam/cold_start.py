@@ -2,9 +2,11 @@
 
 It runs in a bare interpreter of the runtime's version: all it finds is the standard library and the two folders, named
 in full. WHAT is a handler, such as client.app.handler, which is then called with the event unless that is null; or
-modules, separated by commas. Its last line of output is JSON: milliseconds, and what was imported from the two folders.
+modules, separated by commas. Its last line of output is JSON: milliseconds, how often the garbage collector ran until
+then and whether it runs from then on, and what was imported from the two folders.
 """
 
+import gc
 import json
 import sys
 import time
@@ -29,8 +31,15 @@ def load() -> Any:
     return [import_module(name) for name in sys.argv[3].split(",")]
 
 
+def collections() -> int:
+    return sum(generation["collections"] for generation in gc.get_stats())
+
+
 sys.path[:0] = folders
+collected = collections()
 handler, init = measured(load)
+collected = collections() - collected
+collecting = gc.isenabled()
 modules = sorted(
     name
     for name, module in list(sys.modules.items())
@@ -38,4 +47,5 @@ modules = sorted(
 )
 answer, first = measured(lambda: handler(event, None)) if event is not None else (None, None)
 print()
-json.dump({"init": init, "modules": modules, "first": first, "answer": answer}, sys.stdout)
+told = {"init": init, "collected": collected, "collecting": collecting, "modules": modules}
+json.dump({**told, "first": first, "answer": answer}, sys.stdout)

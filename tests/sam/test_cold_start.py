@@ -108,3 +108,12 @@ def test_nothing_of_the_other_kind_of_database_is_imported(build_folder: Path, h
     assert not packages(on_sqlite, handler) & _DRIVER
     assert "sqlalchemy.dialects.postgresql" not in on_sqlite
     assert "sqlalchemy.dialects.sqlite" not in on_postgres
+
+
+@pytest.mark.parametrize("handler", sorted(handler for handler in BUDGETS if BUDGETS[handler] >= _HTTP))
+def test_the_garbage_collector_waits_until_a_function_can_serve(build_folder: Path, handler: str) -> None:
+    started = start_of(build_folder, handler, _POSTGRES)
+
+    # Whatever came before the function's own first line.
+    assert started["collected"] <= 1
+    assert started["collecting"]

@@ -50,8 +50,9 @@ def lambda_handler(app: FastAPI) -> Handler:
     """The entry point that Lambda calls with API Gateway events (payload format 2.0)."""
     adapter = Mangum(_enveloped(app), lifespan="off")
     load_driver()
-    # All that was imported stays; the collector need not go through it again and again.
+    # All that was imported stays; the collector, which has waited (`starting`), need not go through it again and again.
     gc.freeze()
+    gc.enable()
 
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         # Mangum breaks on hosts that it can't split, such as [::1]:8000; nothing of ours depends on the host.
