@@ -1,4 +1,4 @@
-"""Starts a built function as Lambda does: `python -I -S cold_start.py FUNCTION_FOLDER LAYER_FOLDER WHAT < EVENT`.
+"""Starts a built function as Lambda does: `python -I -S -B cold_start.py FUNCTION_FOLDER LAYER_FOLDER WHAT < EVENT`.
 
 It runs in a bare interpreter of the runtime's version: all it finds is the standard library and the two folders, named
 in full. WHAT is a handler, such as client.app.handler, which is then called with the event unless that is null; or

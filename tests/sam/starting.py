@@ -20,7 +20,8 @@ def start(built: Path, function: str, what: str, event: Any = None, **variables:
         RuntimeError: it has failed; the message is what it has said.
     """
     done = subprocess.run(
-        [runtime_python(), "-I", "-S", _STARTER, built / function, built / LAYER, what],
+        # Lambda's disk can't be written: what was built without .pyc files is compiled by each start.
+        [runtime_python(), "-I", "-S", "-B", _STARTER, built / function, built / LAYER, what],
         input=json.dumps(event),
         env={"PATH": os.environ["PATH"], **_VARIABLES, **variables},
         capture_output=True,

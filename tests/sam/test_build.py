@@ -140,6 +140,14 @@ def test_the_built_schedule_runs(built: Built) -> None:
     assert set(answer) == {"expired_jobs", "expired_leases", "silent_miners", "forgotten_answers"}
 
 
+@pytest.mark.parametrize(
+    ("function", "package"),
+    [("UsersFunction", "bip322"), ("ExchangeFunction", "embit"), ("MigrateFunction", "alembic")],
+)
+def test_what_only_one_function_carries_has_byte_code_too(built: Built, function: str, package: str) -> None:
+    assert list((built.folder / function / package).glob("**/*.cpython-313.pyc"))
+
+
 def test_the_layer_has_byte_code_and_nothing_that_lambda_or_the_migration_brings(built: Built) -> None:
     site = built.layer / "python"
 
