@@ -165,7 +165,9 @@ def test_the_coordinator_reads_it(regtest: Regtest) -> None:
         Output(first.txid, 2, 3000, height, mined),
         Output(second.txid, 0, 4000, None, None),
     }
-    assert asked.outputs(taproot) == [Output(first.txid, 1, 2000, height, mined)]
+    [other] = asked.outputs(taproot)
+    assert other == Output(first.txid, 1, 2000, height, mined)
+    assert other.block_seconds == regtest.document(f"/block/{mined}")["timestamp"]
     assert asked.tip() == Tip(height, mined)
     assert (asked.block_hash(height), asked.block_hash(height + 1)) == (mined, None)
 

@@ -1,6 +1,7 @@
 """Bitcoin buys AITBC: what is asked for, and what is credited for what the chain says."""
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,6 +113,20 @@ def test_an_account_does_not_give_out_what_was_the_address_of_all(api: Api, monk
 
     assert shared["address"] == FIRST_OF_XPUB
     assert Exchange(user, None).create()["address"] != FIRST_OF_XPUB
+
+
+@pytest.mark.parametrize(("days_before", "status"), [(2, "pending"), (0.5, "confirmed")])
+def test_what_an_account_got_before_anybody_was_told_to_pay_is_nobodys(
+    exchange: Exchange, days_before: float, status: str
+) -> None:
+    exchange.chain.pay((FIRST_OF_XPUB, 10_000))
+    # No clock of a block is trusted to the day.
+    exchange.chain.mine(6, seconds=int(time.time() - days_before * 86_400))
+    first = exchange.create()
+    exchange.check()
+
+    assert first["address"] == FIRST_OF_XPUB
+    assert exchange.payment(first)["status"] == status
 
 
 def test_ten_payments_may_be_open(exchange: Exchange, api: Api) -> None:

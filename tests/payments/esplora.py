@@ -84,7 +84,11 @@ class FakeEsplora:
         """Those that pay the address, newest first, whose outputs are told by the chain in memory one by one."""
         found: dict[str, dict[str, Any]] = {}
         for output in self.chain.outputs(address):
-            status = {"block_height": output.block_height, "block_hash": output.block_hash, "block_time": 1_700_000_000}
+            status = {
+                "block_height": output.block_height,
+                "block_hash": output.block_hash,
+                "block_time": output.block_seconds,
+            }
             one = found.setdefault(
                 output.txid,
                 {

@@ -81,9 +81,10 @@ def test_what_pays_an_address_is_told_in_the_mempool_and_in_blocks(
     fake: FakeEsplora, asked: EsploraChain, address: str
 ) -> None:
     old = fake.chain.pay((address, 1000), (OTHER, 5), (address, 7))
-    (mined,) = fake.chain.mine()
+    (mined,) = fake.chain.mine(seconds=1_700_000_000)
     new = fake.chain.pay((OTHER, 9), (address, 8))
 
+    assert {output.txid: output.block_seconds for output in asked.outputs(address)} == {old: 1_700_000_000, new: None}
     assert set(asked.outputs(address)) == {
         Output(old, 0, 1000, 1, mined),
         Output(old, 2, 7, 1, mined),

@@ -1,7 +1,7 @@
 """What the chain of Bitcoin says about addresses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
 
@@ -31,6 +31,8 @@ class Output:
     # None: in no block yet.
     block_height: int | None
     block_hash: str | None
+    # What the block itself says, in seconds since 1970; None too if it is not told.
+    block_seconds: int | None = field(default=None, compare=False)
 
 
 class Chain(Protocol):

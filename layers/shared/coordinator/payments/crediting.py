@@ -21,6 +21,9 @@ _SOON_US = 50 * clock.SECOND_US
 _LONGEST_PAUSE_US = 3600 * clock.SECOND_US
 # What has expired, or can't be read, is read again after a tenth of the time that has gone by since.
 _PATIENCE = 10
+# A block's time may be two hours ahead of the network's, and lies behind it by as much as blocks are slow.
+# https://github.com/bitcoin/bips/blob/master/bip-0113.mediawiki
+_BLOCK_TIME_OFF_US = 24 * 3600 * clock.SECOND_US
 
 _THIS = and_(payment_outputs.c.txid == bindparam("of_txid"), payment_outputs.c.vout == bindparam("of_vout"))
 _KNOWN = select(payment_outputs).where(payment_outputs.c.payment_id == bindparam("payment_id"))
@@ -102,12 +105,22 @@ class _Account:
     def _is_ours(self, output: Output) -> bool:
         if not output.amount_sat:
             return False
-        if self._payment.address_index is not None or (output.txid, output.vout) in self._known:
+        if (output.txid, output.vout) in self._known:
             return True
+        if self._payment.address_index is not None:
+            # Somebody may have used the account before.
+            return not self._is_older(output)
         if output.amount_sat != self._payment.exact_sat:
             return False
         # It may have been here before this payment was made.
         return self._tx.execute(_KNOWN_ONE, {"of_txid": output.txid, "of_vout": output.vout}).first() is None
+
+    def _is_older(self, output: Output) -> bool:
+        """Whether an output was there before anybody was told to pay."""
+        if output.block_seconds is None:
+            return False
+        earliest_us: int = self._payment.created_us - _BLOCK_TIME_OFF_US
+        return output.block_seconds * clock.SECOND_US < earliest_us
 
     def _compare(self, known: dict[str, Any], output: Output | None) -> None:
         """Brings one output that was seen before to how it is seen now."""

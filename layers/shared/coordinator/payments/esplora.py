@@ -41,6 +41,8 @@ class _Status(_Read):
     confirmed: bool
     block_height: _Height | None = None
     block_hash: _Hash | None = None
+    # Four bytes of the block's header.
+    block_time: int | None = Field(default=None, ge=0, lt=2**32)
 
 
 class _Transaction(_Read):
@@ -202,7 +204,8 @@ def _outputs_of(transaction: _Transaction, address: str, script: str) -> Iterato
             raise ServerFailed(f"output {vout} of {transaction.txid} pays another address than it is said to")
         if out.scriptpubkey == script:
             paid = True
-            yield Output(transaction.txid, vout, out.value, status.block_height, status.block_hash)
+            block = status.block_height, status.block_hash, status.block_time
+            yield Output(transaction.txid, vout, out.value, *block)
     if not paid and all(
         spent.prevout is not None and spent.prevout.scriptpubkey != script for spent in transaction.vin
     ):

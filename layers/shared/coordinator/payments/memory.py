@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
 from threading import RLock
+from time import time
 
 from coordinator.payments.chain import ChainUnavailable, Output, Tip
 
@@ -19,6 +20,7 @@ class _Transaction:
 @dataclass
 class _Block:
     hash: str
+    seconds: int
     transactions: list[_Transaction] = field(default_factory=list)
 
 
@@ -32,7 +34,7 @@ class MemoryChain:
         self.unavailable = False
         self._lock = RLock()
         self._numbers = count()
-        self._blocks = [_Block(self._fresh_hash())]
+        self._blocks = [self._fresh_block()]
         self._mempool: list[_Transaction] = []
 
     # What every chain can be asked.
@@ -53,9 +55,9 @@ class MemoryChain:
             mined = (
                 output
                 for height, block in enumerate(self._blocks[since_height:], since_height)
-                for output in _paying(address, block.transactions, height, block.hash)
+                for output in _paying(address, block.transactions, height, block.hash, block.seconds)
             )
-            return [*mined, *_paying(address, self._mempool, None, None)]
+            return [*mined, *_paying(address, self._mempool)]
 
     # What can be done to this one.
 
@@ -65,10 +67,13 @@ class MemoryChain:
             self._mempool.append(_Transaction(self._fresh_hash(), payments))
             return self._mempool[-1].txid
 
-    def mine(self, blocks: int = 1) -> list[str]:
-        """Mines blocks, the first of which takes all of the mempool; their hashes."""
+    def mine(self, blocks: int = 1, seconds: int | None = None) -> list[str]:
+        """Mines blocks, the first of which takes all of the mempool; their hashes.
+
+        `seconds` is the time that they tell, since 1970, else it is now.
+        """
         with self._lock:
-            mined = [_Block(self._fresh_hash()) for _ in range(blocks)]
+            mined = [self._fresh_block(seconds) for _ in range(blocks)]
             if mined:
                 mined[0].transactions, self._mempool = self._mempool, []
             self._blocks += mined
@@ -86,7 +91,7 @@ class MemoryChain:
             returned = [transaction for block in undone for transaction in block.transactions]
             self._mempool = [*returned, *self._mempool]
             self.drop(*without)
-            others = [_Block(self._fresh_hash()) for _ in range(depth + 1 if blocks is None else blocks)]
+            others = [self._fresh_block() for _ in range(depth + 1 if blocks is None else blocks)]
             self._blocks += others
             return [block.hash for block in others]
 
@@ -99,15 +104,22 @@ class MemoryChain:
         if self.unavailable:
             raise ChainUnavailable("the chain in memory was made unavailable")
 
+    def _fresh_block(self, seconds: int | None = None) -> _Block:
+        return _Block(self._fresh_hash(), int(time()) if seconds is None else seconds)
+
     def _fresh_hash(self) -> str:
         return sha256(f"{id(self)}-{next(self._numbers)}".encode()).hexdigest()
 
 
 def _paying(
-    address: str, transactions: Iterable[_Transaction], height: int | None, block_hash: str | None
+    address: str,
+    transactions: Iterable[_Transaction],
+    height: int | None = None,
+    block_hash: str | None = None,
+    seconds: int | None = None,
 ) -> Iterable[Output]:
     return (
-        Output(transaction.txid, vout, amount_sat, height, block_hash)
+        Output(transaction.txid, vout, amount_sat, height, block_hash, seconds)
         for transaction in transactions
         for vout, (paid, amount_sat) in enumerate(transaction.outputs)
         if paid == address
