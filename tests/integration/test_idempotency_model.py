@@ -93,7 +93,7 @@ def test_any_sequence_of_requests_is_answered_as_a_model_has_it(api: Api) -> Non
             model.judge(step, api.as_(step.principal).post(JOBS, raw=raw, headers=headers))
 
     @settings(
-        max_examples=int(os.environ.get("MODEL_EXAMPLES", "60")),
+        max_examples=int(os.environ.get("MODEL_EXAMPLES", "30")),
         deadline=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),

@@ -21,7 +21,7 @@ from tests.money import ALICE, ALICE_AIT, BOB, balance, broken_laws, give, give_
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))
 ATOMS = 10**8
 # Two users, one of them with two keys.
 WALLETS = {CLIENT: ALICE, BOTH: ALICE, OTHER_CLIENT: BOB}

@@ -21,7 +21,7 @@ from tests.money import ALICE, BOB, balance, broken_laws, give, user_of
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "8"))
 ATOMS = 10**8
 RATE = 100_000
 CONFIRMATIONS = 2

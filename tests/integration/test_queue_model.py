@@ -23,7 +23,7 @@ from tests.integration.queue_model import SILENCE_SECONDS, Job, Lease, Miner, Qu
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "20"))
 
 # Every time to live, timeout and jump of the clock is a multiple of this, and no example may last as long: so what the
 # model takes for over is over for the database too, though its clock also goes on by itself.
