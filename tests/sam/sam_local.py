@@ -23,7 +23,7 @@ _BUILD_FOLDER = Path(".aws-sam/build")
 _READY_SECONDS = 300
 _CONTAINER_SECONDS = 120
 # It removes one container after the other.
-_STOP_SECONDS = 180
+_STOP_SECONDS = 60
 # Variables by function.
 Variables = Mapping[str, Mapping[str, str]]
 
@@ -94,7 +94,8 @@ class SamLocal:
             _wait(process, host, port, log)
             yield process
         finally:
-            process.send_signal(signal.SIGINT)
+            # Whatever was started in the background ignores SIGINT.
+            process.terminate()
             try:
                 process.wait(_STOP_SECONDS)
             finally:
