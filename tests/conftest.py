@@ -97,9 +97,13 @@ def pgbouncer(postgres: PostgresCluster) -> Iterator[PgBouncer]:
 
 
 @pytest.fixture(scope="session")
-def regtest() -> Iterator[Regtest]:
+def npm() -> None:
     if shutil.which("npm") is None:
         pytest.skip("Node.js (npm is not installed)")
+
+
+@pytest.fixture(scope="session")
+def regtest(npm: None) -> Iterator[Regtest]:
     node = Node(install())
     yield Regtest(node)
     node.stop()

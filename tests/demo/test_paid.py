@@ -43,9 +43,7 @@ def url(emulator: Emulator) -> str:
 
 
 @pytest.fixture
-def node_url(emulator: Emulator) -> str:
-    if shutil.which("npm") is None:
-        pytest.skip("Node.js (npm is not installed)")
+def node_url(npm: None, emulator: Emulator) -> str:
     return str(json.loads((emulator.volume / "regtest.json").read_text())["url"])
 
 

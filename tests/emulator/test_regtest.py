@@ -1,7 +1,6 @@
 """`make run BITCOIN=regtest`: a chain of one's own, whose faucet pays, and which goes with the emulator."""
 
 import json
-import shutil
 import signal
 import stat
 import subprocess
@@ -22,9 +21,7 @@ ADDRESS = "bcrt1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpvxat9t"
 
 
 @pytest.fixture
-def bitcoin_project(project: Path) -> Path:
-    if shutil.which("npm") is None:
-        pytest.skip("Node.js (npm is not installed)")
+def bitcoin_project(npm: None, project: Path) -> Path:
     declared = "".join(f'        {name}: ""\n' for name in NAMES)
     (project / "template.yaml").write_text(
         TEMPLATE.replace('        SECRET_KEY: ""\n', f'        SECRET_KEY: ""\n{declared}')

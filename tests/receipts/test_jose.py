@@ -39,9 +39,7 @@ def by_jose(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def node_packages() -> None:
-    if shutil.which("npm") is None:
-        pytest.skip("Node.js (npm is not installed)")
+def node_packages(npm: None) -> None:
     INSTALLED.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(PACKAGES / name, INSTALLED / name)
