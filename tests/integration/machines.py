@@ -1,5 +1,6 @@
 """What Hypothesis's state machines share: databases of their own, calls that break off, and how far they look."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,11 +65,16 @@ def databases_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> Cal
     return new_database
 
 
-def run_machine(machine: type[RuleBasedStateMachine], examples: int, steps: int = 40) -> None:
+def model_examples(usually: int) -> int:
+    """How many examples to look at: `MODEL_EXAMPLES`, which lets CI look farther, or as many as there usually are."""
+    return int(os.environ.get("MODEL_EXAMPLES", usually))
+
+
+def run_machine(machine: type[RuleBasedStateMachine], most: int, steps: int = 40) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples,
+            max_examples=most,
             stateful_step_count=steps,
             deadline=None,
             derandomize=False,

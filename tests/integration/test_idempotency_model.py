@@ -1,6 +1,5 @@
 """Any sequence of requests with and without an Idempotency-Key, against a plain model."""
 
-import os
 from typing import NamedTuple
 
 from hypothesis import HealthCheck, given, settings
@@ -8,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.api import CLIENT, OTHER_CLIENT, Answer, Api, let_pass
 from tests.integration.keyed import HOUR_SECONDS, JOBS, count, is_replay, sweep
+from tests.integration.machines import model_examples
 
 # The spellings of one body are the same JSON.
 BODIES = {
@@ -93,7 +93,7 @@ def test_any_sequence_of_requests_is_answered_as_a_model_has_it(api: Api) -> Non
             model.judge(step, api.as_(step.principal).post(JOBS, raw=raw, headers=headers))
 
     @settings(
-        max_examples=int(os.environ.get("MODEL_EXAMPLES", "30")),
+        max_examples=model_examples(30),
         deadline=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),

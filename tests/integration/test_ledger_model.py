@@ -3,7 +3,6 @@
 What each user must have follows from the jobs as they are and from what operators gave; nothing of the ledger is asked.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,12 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import text
 
 from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api, forget_process_state, let_pass
-from tests.integration.machines import breaking_off, databases_of, run_machine
+from tests.integration.machines import breaking_off, databases_of, model_examples, run_machine
 from tests.money import ALICE, ALICE_AIT, BOB, balance, broken_laws, give, give_users, statement
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))
+EXAMPLES = model_examples(12)
 ATOMS = 10**8
 # Two users, one of them with two keys.
 WALLETS = {CLIENT: ALICE, BOTH: ALICE, OTHER_CLIENT: BOB}

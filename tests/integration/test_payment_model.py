@@ -3,7 +3,6 @@
 What each user must have follows from the chain as it then is; nothing of the exchange's tables is asked for it.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,12 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.api import Api, forget_process_state
 from tests.exchange import make_all_due, open_exchange, pass_time
-from tests.integration.machines import breaking_off, databases_of, run_machine
+from tests.integration.machines import breaking_off, databases_of, model_examples, run_machine
 from tests.money import ALICE, BOB, balance, broken_laws, give, user_of
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "8"))
+EXAMPLES = model_examples(8)
 ATOMS = 10**8
 RATE = 100_000
 CONFIRMATIONS = 2

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -18,12 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import Engine, create_engine, delete, text
 
 from tests.api import ADMIN, BOTH, CLIENT, MINER, OTHER_CLIENT, OTHER_MINER, Answer, Api, forget_process_state, let_pass
-from tests.integration.machines import run_machine
+from tests.integration.machines import model_examples, run_machine
 from tests.integration.queue_model import SILENCE_SECONDS, Job, Lease, Miner, Queue, Verdict
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "20"))
+EXAMPLES = model_examples(20)
 
 # Every time to live, timeout and jump of the clock is a multiple of this, and no example may last as long: so what the
 # model takes for over is over for the database too, though its clock also goes on by itself.
