@@ -8,6 +8,9 @@ from typing import Protocol
 from coordinator.core.config import MEMORY_CHAIN, settings
 from coordinator.core.errors import ConfigurationError
 
+# For so long at least a server that has failed is not asked again.
+SHORTEST_PAUSE_SECONDS = 2.0
+
 
 class ChainUnavailable(Exception):
     """The chain can't be asked: nothing was learned, so nothing may change."""

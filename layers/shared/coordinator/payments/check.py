@@ -16,7 +16,7 @@ from coordinator.core.config import settings
 from coordinator.core.database import database, insert_new
 from coordinator.core.log import logger
 from coordinator.metrics.counters import counters
-from coordinator.payments.chain import ChainUnavailable, Output, chain
+from coordinator.payments.chain import SHORTEST_PAUSE_SECONDS, ChainUnavailable, Output, chain
 from coordinator.payments.crediting import new_output, note_tip, pause_after, take_down
 from coordinator.payments.errors import ExchangeUnavailable
 from coordinator.payments.models import UNPAID, WATCHED, payment_outputs, payment_shared_addresses, payments
@@ -32,8 +32,8 @@ _TAKEN_US = 180 * clock.SECOND_US
 _AGAIN_US = 30 * clock.SECOND_US
 # For an address that can't be read, so that the others are.
 _LATER_US = 300 * clock.SECOND_US
-# For so long a server is left alone that has failed once.
-_REST_SECONDS = 2.1
+# Until a server that has failed once may be asked again.
+_REST_SECONDS = SHORTEST_PAUSE_SECONDS + 0.1
 
 _DUE = (
     select(payments)

@@ -8,11 +8,13 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
+from coordinator.payments.chain import SHORTEST_PAUSE_SECONDS
+
 _OK, _NOT_FOUND, _TOO_MANY_REQUESTS = 200, 404, 429
 _CHUNK_BYTES = 65_536
 # Proxies and frozen environments lose connections that nobody uses.
 _IDLE_SECONDS = 10
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 2.0, 60.0
+_LONGEST_PAUSE_SECONDS = 60.0
 _HEADERS = {"accept": "application/json, text/plain", "accept-encoding": "identity", "user-agent": "aitbc-coordinator"}
 
 
@@ -63,7 +65,7 @@ class Server:
     def has_failed(self, error: ServerFailed) -> None:
         """Leaves it alone for a while: twice as long each time, or as long as it has asked for, up to a minute."""
         self.close()
-        self._pause_seconds = min(max(_FIRST_PAUSE_SECONDS, 2 * self._pause_seconds), _LONGEST_PAUSE_SECONDS)
+        self._pause_seconds = min(max(SHORTEST_PAUSE_SECONDS, 2 * self._pause_seconds), _LONGEST_PAUSE_SECONDS)
         pause_seconds = max(self._pause_seconds, min(error.retry_after_seconds, _LONGEST_PAUSE_SECONDS))
         self._alone_until, self.trouble = monotonic() + pause_seconds, str(error)
 
