@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -255,4 +256,21 @@ def test_behind_a_pooler_it_counts_without_a_kept_plan(database_url: str) -> Non
     assert [rates.take("somebody", 2)().admitted for _ in range(3)] == [True, True, False]
     plans = text("SELECT count(*) FROM pg_prepared_statements")
     assert database.read(lambda tx: tx.scalar(plans)) == 0
+    database.engine.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_calls_are_counted_again_once_a_migration_has_changed_the_columns(database_url: str) -> None:
+    from coordinator.core.database import Database
+    from coordinator.core.rates import PostgresRates
+
+    database, migrating = Database(database_url), Database(database_url)
+    rates = PostgresRates(database.engine)
+    assert rates.take("somebody", 2)().admitted
+    migrating.write(lambda tx: tx.execute(text("ALTER TABLE rate_counters ALTER used TYPE bigint")))
+    migrating.engine.dispose()
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        rates.take("somebody", 2)()
+
+    assert [rates.take("somebody", 2)().admitted for _ in range(2)] == [True, False]
     database.engine.dispose()

@@ -37,11 +37,10 @@ class LastStep(Protocol):
 L = TypeVar("L", bound=LastStep)
 
 _ATTEMPTS = 5
-# SQLSTATE feature_not_supported: a migration has changed the columns of what is prepared, for as long as it is.
-_PLAN_OUTDATED = "0A000"
-# SQLSTATE serialization_failure, deadlock_detected, and invalid_sql_statement_name (a statement that is no longer
-# prepared): the server undid the transaction, and will do it when asked again.
-_UNDONE_BY_SERVER = frozenset({"40001", "40P01", "26000", _PLAN_OUTDATED})
+# SQLSTATE serialization_failure, deadlock_detected, invalid_sql_statement_name (a statement that is no longer prepared)
+# and feature_not_supported (one that was prepared before a migration): the server undid the transaction, and will do it
+# when asked again.
+_UNDONE_BY_SERVER = frozenset({"40001", "40P01", "26000", "0A000"})
 _CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_MS = 10_000
 # A statement that is used again is worth a plan that is kept.
@@ -120,10 +119,8 @@ class Database:
                         result = work(connection)
                         for step in last_steps.values():
                             step.finish(connection)
-                    except BaseException as error:
+                    except BaseException:
                         transaction.rollback()
-                        if _sqlstate(error) == _PLAN_OUTDATED:
-                            connection.invalidate()
                         raise
                     committing = True
                     try:
@@ -199,13 +196,9 @@ def take_turn(tx: Connection, turn: int) -> None:
         tx.execute(_TAKE_TURN, {"turn": turn})
 
 
-def _sqlstate(error: BaseException) -> str | None:
-    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-
-
 def _was_undone(error: DBAPIError, *, committing: bool) -> bool:
     """Tells whether a failed transaction surely left no trace, so that it may run again."""
-    if _sqlstate(error) in _UNDONE_BY_SERVER:
+    if getattr(error.orig, "sqlstate", None) in _UNDONE_BY_SERVER:
         return True
     # A connection lost while committing may or may not have committed.
     return error.connection_invalidated and not committing

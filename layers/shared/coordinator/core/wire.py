@@ -21,8 +21,10 @@ from coordinator.core.compiled import Values, compiled, literals, row_of, tell_l
 _BEGIN = {IsolationLevel.READ_COMMITTED: b"BEGIN ISOLATION LEVEL READ COMMITTED"}
 _COMMIT = b"COMMIT"
 _ROLLBACK = b"ROLLBACK"
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions; shut down, crashed, starting.
-_CONNECTION_LOST = ("08", "57P")
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: after these another connection is needed.
+# Connection exceptions; shut down, crashed, starting; and feature_not_supported, as a migration has changed the columns
+# of what is prepared, which stays as it is for as long as the connection does.
+_CONNECTION_UNUSABLE = ("08", "57P", "0A000")
 # Somebody had the server forget what was prepared: psycopg does after ALTER and DROP, a pooler may between its clients.
 _STATEMENT_FORGOTTEN = "26000"
 _numbers = count(1)
@@ -42,6 +44,11 @@ def follow_transactions(engine: Engine) -> None:
             driver.wire.hear()
         elif driver.wire.closed_by_server():
             raise DisconnectionError
+
+    @event.listens_for(engine, "handle_error")
+    def replace(context: Any) -> None:
+        if _is_unusable_after(context.original_exception):
+            context.is_disconnect = True
 
     @event.listens_for(engine, "before_cursor_execute")
     def send(tx: Connection, cursor: Any, *_: Any) -> None:
@@ -211,7 +218,7 @@ class Wire:
             self._receive()
         except Error as error:
             asked.failed(error)
-            if self._pgconn.status != ConnStatus.OK:
+            if self._pgconn.status != ConnStatus.OK or _is_unusable_after(error):
                 raise DisconnectionError from error
 
     def send(self, tx: Connection) -> None:
@@ -220,7 +227,7 @@ class Wire:
         try:
             self._pipeline(waiting, begin=not self._driver.autocommit)
         except Error as error:
-            lost = self._pgconn.status != ConnStatus.OK or (error.sqlstate or "").startswith(_CONNECTION_LOST)
+            lost = self._pgconn.status != ConnStatus.OK or _is_unusable_after(error)
             if lost:
                 tx.invalidate(error)
             raise wrapped(tx, waiting[-1].text.text, error, Error, lost=lost) from error
@@ -313,6 +320,10 @@ class Wire:
         self._poll.poll()
         self._pgconn.consume_input()
         self._poll.modify(self._pgconn.socket, select.POLLIN)
+
+
+def _is_unusable_after(error: BaseException) -> bool:
+    return (getattr(error, "sqlstate", None) or "").startswith(_CONNECTION_UNUSABLE)
 
 
 def _encode(value: Any) -> bytes | None:
