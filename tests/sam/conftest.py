@@ -1,6 +1,6 @@
 """What SAM makes of the template, and SAM CLI serving it in containers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -27,8 +27,20 @@ VARIABLES = {
     "CORS_ALLOW_ORIGINS": "https://app.example",
     "BITCOIN_NETWORK": "regtest",
 }
+# Where SAM CLI's outputs are.
+_LOGS = pytest.StashKey[list[Path]]()
+_TOLD_LINES = 40
 # The port that SAM CLI serves the API on, over a database of the kind.
 Serve = Callable[[str], int]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        for log in item.config.stash.get(_LOGS, []):
+            report.sections.append((str(log), "\n".join(log.read_text().splitlines()[-_TOLD_LINES:])))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +108,9 @@ def serve(
             served = SamLocal(engine, build_folder / "template.yaml", {"Parameters": variables}, folder)
             served.migrate()
             port = free_port()
-            until_the_end.enter_context(served.serving("127.0.0.1", port, folder / "log"))
+            log = folder / "log"
+            request.config.stash.setdefault(_LOGS, []).append(log)
+            until_the_end.enter_context(served.serving("127.0.0.1", port, log))
             return port
 
         yield begin

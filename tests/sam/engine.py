@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -17,6 +16,7 @@ import docker
 from docker.errors import DockerException
 
 from tests.sam.image import REPOSITORY, TAG, root_filesystem
+from tests.sam.leftovers import engine_folder, network_name, remove_leftovers
 
 # Commands, and the packages that bring them.
 _DEBIAN = {"podman": "podman", "crun": "crun", "mmdebstrap": "mmdebstrap", "ip": "iproute2"}
@@ -24,12 +24,11 @@ _START_SECONDS = 30
 _ASK_SECONDS = 10
 _API = "1.41"
 _WORK_SECONDS = 300
-_NETWORK = "sam-local"
 _HOST_IN_PODMAN = "host.containers.internal"
 _HOST_IN_DOCKER = "host.docker.internal"
 _KEEP_IMAGES = "--skip-pull-image"
 
-# What it mounts hides this machine's folders, so nothing of it is left when the last of its processes has ended. Podman
+# What it mounts hides this machine's folders, so no file of it is left when the last of its processes has ended. Podman
 # refuses to make a network that is said to be the default.
 _SERVICE = """
 for folder in /run/netns /run/crun /run/libpod /run/containers /var/lib/cni; do
@@ -113,11 +112,13 @@ def _listens(address: str) -> bool:
 @contextmanager
 def _own(shared: Sequence[Path]) -> Iterator[Engine]:
     tar = root_filesystem()
-    folder = Path(tempfile.mkdtemp(prefix="sam-engine-"))
+    remove_leftovers()
+    network = network_name(os.getpid())
+    folder = engine_folder(os.getpid())
     address = f"unix://{folder}/podman.sock"
     configuration = folder / "containers.conf"
     configuration.write_text(_configuration(folder, shared))
-    given = {"CONTAINERS_CONF": str(configuration), "NETWORK": _NETWORK, "ADDRESS": address}
+    given = {"CONTAINERS_CONF": str(configuration), "NETWORK": network, "ADDRESS": address}
     log = folder / "podman.log"
     with log.open("wb") as output:
         service = subprocess.Popen(
@@ -132,7 +133,7 @@ def _own(shared: Sequence[Path]) -> Iterator[Engine]:
     try:
         _wait(address, service, log)
         _import(client, tar)
-        gateway = _gateway(client.networks.get(_NETWORK).attrs)
+        gateway = _gateway(client.networks.get(network).attrs)
         yield Engine({"DOCKER_HOST": address}, (_KEEP_IMAGES,), tuple(shared), _HOST_IN_PODMAN, gateway)
     finally:
         with suppress(DockerException, OSError):
