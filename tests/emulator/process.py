@@ -93,13 +93,22 @@ class Emulator:
                 stdout=log,
                 stderr=log,
             )
+        try:
+            self._wait(began)
+        except BaseException:
+            # Nobody else would: whoever made this has got nothing to stop.
+            self.process.kill()
+            self.process.wait()
+            raise
+        if self.process.poll() is None:
+            line = next(line for line in self.output[began:].splitlines() if "  API  " in line)
+            self.port = int(line.rsplit(":", 1)[1])
+
+    def _wait(self, began: int) -> None:
         until = time.monotonic() + _READY_SECONDS
         while self.process.poll() is None and "Ctrl-C stops everything" not in self.output[began:]:
             assert time.monotonic() < until, self.output
             time.sleep(0.02)
-        if self.process.poll() is None:
-            line = next(line for line in self.output[began:].splitlines() if "  API  " in line)
-            self.port = int(line.rsplit(":", 1)[1])
 
     @property
     def output(self) -> str:

@@ -84,6 +84,9 @@ class _Polls:
         self._ids = database().write(lambda tx: [leases.register(tx, self._owner, body).miner.id for body in bodies])
         self._turn = count()
         self._asked = self._ids[0]
+        # The first poll of each is matched with the classes of jobs, as once in a process's life.
+        for _ in bodies:
+            self(1)
 
     def __call__(self, limit: int) -> list[Assignment]:
         self._asked = self._ids[next(self._turn) % _MINERS]
@@ -96,7 +99,7 @@ class _Polls:
 
 @cache
 def _polls(number: int) -> _Polls:
-    """Made once, as registering takes longer than what is measured."""
+    """Made once, as registering and the first polls take longer than what is measured."""
     return _Polls(number)
 
 
