@@ -131,7 +131,8 @@ class Market:
         return [
             {"by": path.stem, **note}
             for path in sorted(self._notes.iterdir())
-            for note in map(json.loads, path.read_text().splitlines())
+            for note in map(_whole, path.read_text().splitlines())
+            if note is not None
         ]
 
     def troubles(self) -> Counter[str]:
@@ -183,3 +184,12 @@ class Market:
         while not condition():
             assert time.monotonic() < until, f"no end after {_PATIENCE_SECONDS} s: {self.troubles()}"
             time.sleep(0.1)
+
+
+def _whole(line: str) -> dict[str, Any] | None:
+    """A note; None for one that was torn by the end of its miner, or is just being written."""
+    try:
+        note: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return note

@@ -1,6 +1,7 @@
 """A miner that notes all it sees and does: `python -m tests.faults.miner`. Light, so that many can run and be killed.
 
-A note is one line of JSON, appended by a single write, so that kill -9 loses none.
+A note is one line of JSON, appended by a single write. Where that crosses a page of the file kill -9 may tear it: then it
+is as if the miner had been killed just before, as a note is made before what it tells of is done, or when it is done.
 """
 
 import json
@@ -26,6 +27,8 @@ class Miner:
         self._name = name
         self._concurrency = int(concurrency)
         self._notes = os.open(notes, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        # Ends what the one before may have left torn.
+        os.write(self._notes, b"\n")
         self._caller = Caller(int(port), key, self._random, lambda trouble: self._note("trouble", what=trouble))
         self._heartbeat_due = 0.0
         self._inflight: list[str] = []
