@@ -1,7 +1,7 @@
 """A miner that notes all it sees and does: `python -m tests.faults.miner`. Light, so that many can run and be killed.
 
-A note is one line of JSON, appended by a single write. Where that crosses a page of the file kill -9 may tear it: then it
-is as if the miner had been killed just before, as a note is made before what it tells of is done, or when it is done.
+A note is one line of JSON, appended by a single write. Where that crosses a page of the file kill -9 may tear it: then
+it is as if the miner had been killed just before, as a note is made before what it tells of is done, or when it is.
 """
 
 import json

@@ -125,6 +125,9 @@ class Queue:
     def is_silent(self, miner: Miner) -> bool:
         return miner.active and miner.heard + SILENCE_SECONDS <= self.now
 
+    def _is_over(self, job: Job) -> bool:
+        return job.finished or job.expires <= self.now
+
     def _has_expired(self, lease: Lease | None) -> bool:
         return lease is not None and lease.expires <= self.now
 
@@ -177,7 +180,7 @@ class Queue:
         return self._cancel(job) if client == job.client else JOB_NOT_FOUND
 
     def _cancel(self, job: Job) -> Verdict:
-        if job.finished and job.error != "CANCELLED":
+        if self._is_over(job) and job.error != "CANCELLED":
             return JOB_FINISHED
         if job.lease is not None:
             job.lease.cancelled = self.now
@@ -188,14 +191,14 @@ class Queue:
     # Operators. Whatever changes nothing is answered the same and leaves no trace.
 
     def cancel_any(self, job: Job) -> Verdict:
-        if not job.finished:
+        if not self._is_over(job):
             self.changes.append(("job.cancel", job.id))
         return self._cancel(job)
 
     def requeue(self, job: Job) -> Verdict:
         if job.status == "completed":
             return JOB_FINISHED
-        over = job.finished or job.expires <= self.now
+        over = self._is_over(job)
         if over or job.lease is not None:
             self.changes.append(("job.requeue", job.id))
             self._end_lease(job.lease)
@@ -297,8 +300,8 @@ class Queue:
         if job.error == "CANCELLED":
             return JOB_CANCELLED
         # A cancelled lease outlives its job's cancellation when the job is requeued.
-        foreign = job.lease is not None and job.lease.miner is not lease.miner
-        if job.finished or foreign or lease.cancelled is not None:
+        foreign = job.lease is not None and job.lease.miner is not lease.miner and not self._has_expired(job.lease)
+        if self._is_over(job) or foreign or lease.cancelled is not None:
             return LEASE_LOST
         if not signed:
             return BAD_SIGNATURE

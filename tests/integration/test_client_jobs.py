@@ -127,6 +127,16 @@ def test_a_cancelled_job_is_failed_and_cancelling_again_says_the_same(client: Ap
     assert result.json["error"]["code"] == "CANCELLED"
 
 
+def test_a_job_past_its_time_to_live_cannot_be_cancelled(client: Api) -> None:
+    job = client.submit(ttl_seconds=30)
+    let_pass(31)
+
+    unseen = client.post(f"/v1/client/jobs/{job['id']}/cancel")
+
+    assert (unseen.status, unseen.error, unseen.json["error"]["details"]) == (409, "JOB_FINISHED", {"status": "failed"})
+    assert client.job(job["id"])["error"]["code"] == "EXPIRED"
+
+
 def test_a_finished_job_cannot_be_cancelled(client: Api, miner: Api) -> None:
     job_id = client.submit()["id"]
     miner.register()

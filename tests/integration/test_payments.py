@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api import Api
+from tests.api import Api, let_pass
 from tests.exchange import Exchange, configure_exchange, open_exchange
 from tests.integration.logins import BOB, logged_in
 from tests.money import balance, broken_laws, statement
@@ -521,6 +521,19 @@ def test_operators_see_all_payments(exchange: Exchange, api: Api, admin: Api) ->
     metrics = api.get("/metrics").text
     assert '\npayments{status="confirmed"} 1\npayments{status="expired"} 0\npayments{status="pending"} 1\n' in metrics
     assert "\nchain_height 12\n" in metrics
+
+
+def test_operators_find_payments_by_the_status_that_they_are_shown(exchange: Exchange, admin: Api) -> None:
+    payment = exchange.create()
+    let_pass(3601)
+
+    found = {
+        status: [item["status"] for item in admin.get(f"/v1/admin/payments?status={status}").json["items"]]
+        for status in ("pending", "expired")
+    }
+
+    assert found == {"pending": [], "expired": ["expired"]}
+    assert exchange.payment(payment)["status"] == "expired"
 
 
 # One address for all.

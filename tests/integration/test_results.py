@@ -107,6 +107,34 @@ def test_a_late_answer_is_taken_while_nobody_else_has_the_job(client: Api, miner
     assert miner.poll() == []
 
 
+def test_a_late_answer_is_taken_when_the_other_lease_has_expired_too(api: Api, client: Api, miner: Api) -> None:
+    job_id = client.submit()["id"]
+    miner.register()
+    first = miner.poll()[0]
+    let_pass(61)
+    other = api.as_(OTHER_MINER)
+    other.register()
+    second = other.poll()[0]
+    let_pass(61)
+
+    assert miner.answer(first).status == 201
+    assert (other.answer(second).status, other.answer(second).error) == (409, "LEASE_LOST")
+    assert client.job(job_id)["status"] == "completed"
+
+
+def test_no_answer_is_taken_after_the_jobs_time_to_live(client: Api, miner: Api) -> None:
+    job_id = client.submit(ttl_seconds=30)["id"]
+    miner.register()
+    assignment = miner.poll()[0]
+    let_pass(31)
+
+    unseen = miner.answer(assignment)
+
+    assert (unseen.status, unseen.error) == (409, "LEASE_LOST")
+    assert client.job(job_id)["error"]["code"] == "EXPIRED"
+    assert miner.answer(assignment).error == "LEASE_LOST"
+
+
 def test_a_late_answer_is_refused_while_another_miner_works(api: Api, client: Api, miner: Api) -> None:
     job_id = client.submit()["id"]
     miner.register()

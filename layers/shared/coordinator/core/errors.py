@@ -41,6 +41,13 @@ class InvalidInput(CoordinatorError):
         return cls(errors=[{"loc": list(location), "msg": message, "type": kind}])
 
 
+class PayloadTooLarge(CoordinatorError):
+    """The body is larger than 1 MiB."""
+
+    code = "PAYLOAD_TOO_LARGE"
+    most_bytes: ClassVar[int] = 1024 * 1024
+
+
 class NotReady(CoordinatorError):
     """The database can't be reached or is not migrated."""
 

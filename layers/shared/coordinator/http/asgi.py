@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.core.log import log_exception
-from coordinator.http.errors import on_unexpected_error
+from coordinator.http.errors import WAS_HEAD, on_unexpected_error
 from coordinator.http.journal import tell
 from coordinator.http.metrics import Observed
 from coordinator.http.security import security_headers
@@ -48,7 +49,7 @@ class Envelope:
             await send(message)
 
         routed = "GET" if head else method
-        scope = {**scope, "method": routed, "root_path": _root_path(scope["path"]), _ADDED: []}
+        scope = {**scope, "method": routed, "root_path": _root_path(scope["path"]), _ADDED: [], WAS_HEAD: head}
         try:
             await self._app(scope, receive, send_enveloped)
         except Exception as error:  # noqa: BLE001
@@ -66,6 +67,16 @@ class Envelope:
 def add_header(request: Request, name: str, value: str) -> None:
     """Gives the answer a header, also where it becomes an error."""
     request.scope[_ADDED].append((name.encode(), value.encode()))
+
+
+def refuse_head(request: Request) -> None:
+    """For a GET that has an effect: asked by HEAD it would have it too, and nobody would be told.
+
+    Raises:
+        HTTPException: the request is HEAD.
+    """
+    if request.scope[WAS_HEAD]:
+        raise HTTPException(405)
 
 
 def _root_path(path: str) -> str:

@@ -56,16 +56,12 @@ HEADERS_OF = {
     "EXCHANGE_UNAVAILABLE": {"Retry-After": "10"},
     "RECEIPT_NOT_LOGGED": {"Retry-After": "1"},
 }
+# Where the scope of a request says that what is routed as GET was HEAD.
+WAS_HEAD = "coordinator.head"
 _MESSAGES = {
     404: "There is nothing at this path.",
     405: "This path does not take this method.",
 }
-
-
-class PayloadTooLarge(CoordinatorError):
-    """The body is larger than 1 MiB."""
-
-    code = "PAYLOAD_TOO_LARGE"
 
 
 class UnsupportedMediaType(CoordinatorError):
@@ -125,7 +121,8 @@ def _methods_at(request: Request) -> str:
     path = request.scope["path"].removeprefix(request.scope["root_path"])
     routes = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.fullmatch(path)]
     methods = {method for route in routes for method in route.methods or ()}
-    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+    # Where HEAD gets this answer it is not taken, though GET is.
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods and not request.scope[WAS_HEAD] else methods))
 
 
 def _plain(location: Iterable[Any]) -> list[str | int]:

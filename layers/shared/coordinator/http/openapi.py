@@ -10,8 +10,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.utils import deep_dict_update
 from pydantic import BaseModel, Field
 
-from coordinator.core.errors import CoordinatorError, Forbidden, InvalidInput, Unauthorized
-from coordinator.http.errors import HEADERS_OF, PayloadTooLarge, UnsupportedMediaType
+from coordinator.core.errors import CoordinatorError, Forbidden, InvalidInput, PayloadTooLarge, Unauthorized
+from coordinator.http.errors import HEADERS_OF, UnsupportedMediaType
 from coordinator.http.limits import RateLimited
 from coordinator.http.responses import errors
 from coordinator.http.route import JsonRoute

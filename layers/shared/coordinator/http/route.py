@@ -10,13 +10,12 @@ from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from coordinator.core.errors import Forbidden, InvalidInput, Unauthorized
-from coordinator.http.errors import PayloadTooLarge, UnsupportedMediaType
+from coordinator.core.errors import Forbidden, InvalidInput, PayloadTooLarge, Unauthorized
+from coordinator.http.errors import UnsupportedMediaType
 from coordinator.http.limits import Group, count_call, settle_count
 from coordinator.users.keys import Principal, Role, authenticate
 from coordinator.users.sessions import authenticate_session
 
-MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 
 # Administrators are few, and must get through when it matters.
@@ -44,7 +43,7 @@ class JsonRoute(APIRoute):
                 self.authenticate(request)
                 _require_no_nul(request)
                 body = await request.body()
-                if len(body) > MAX_BODY_BYTES:
+                if len(body) > PayloadTooLarge.most_bytes:
                     raise PayloadTooLarge
                 if body and self.body_field is not None:
                     _require_json(request)

@@ -7,7 +7,7 @@ other.
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, text, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, select, text, update
 
 from coordinator.core.clock import NowUs
 from coordinator.core.prepared import Prepared
@@ -61,6 +61,16 @@ def end_live_attempt(tx: Connection, job_id: str, outcome: Outcome, now_us: int)
     tx.execute(live.values(ended_us=now_us, outcome=outcome))
 
 
+def undo_lease(tx: Connection, job_id: str, lease_token: str) -> None:
+    """Makes it as if this lease, of which nobody was told, had never been; unless it has ended."""
+    if lock_job(tx, job_id) is None:
+        return
+    lease = delete(attempts).where(attempts.c.job_id == job_id, attempts.c.lease_token == lease_token, _LIVE)
+    if tx.execute(lease).rowcount:
+        before = {"attempts": jobs.c.attempts - 1, "status": JobStatus.PENDING, "miner_id": None, "started_us": None}
+        tx.execute(update(jobs).where(jobs.c.id == job_id).values(before))
+
+
 def return_job(tx: Connection, job: Row[Any], now_us: int) -> JobStatus:
     """Puts a job whose attempt has ended back into the queue, or fails it when its attempts are used up."""
     if job.attempts >= job.max_attempts:
@@ -89,12 +99,14 @@ def cancel_job(tx: Connection, job: Row[Any], message: str) -> bool:
     """Fails a job that is not finished; False if it was cancelled before, then it stays as it is.
 
     Raises:
-        JobFinished: it is finished, and not by having been cancelled.
+        JobFinished: it is finished, and not by having been cancelled; or it is past its time, and as good as failed.
     """
     if job.error_code == CANCELLED:
         return False
-    if job.status in FINISHED:
-        raise JobFinished("The job is finished and can't be cancelled.", status=job.status)
+    overdue = job.expires_us <= job.now_us
+    if job.status in FINISHED or overdue:
+        status = JobStatus.FAILED if overdue and job.status not in FINISHED else job.status
+        raise JobFinished("The job is finished and can't be cancelled.", status=status)
     end_live_attempt(tx, job.id, Outcome.CANCELLED, job.now_us)
     fail_job(tx, job, CANCELLED, message, job.now_us)
     return True

@@ -12,11 +12,13 @@ from coordinator.core import clock
 from coordinator.core.config import settings
 from coordinator.core.database import database
 from coordinator.core.money import format_aitbc
+from coordinator.core.pages import fitting
 from coordinator.jobs import claims
 from coordinator.jobs.classes import NEWEST_CLASS, eligible_classes, known_classes
 from coordinator.jobs.expiry import anything_overdue, expire_locked, sweep
 from coordinator.jobs.heads import HEADS_POSTGRES, HEADS_SQLITE, ORDER
 from coordinator.jobs.lease_schemas import Assignment, PollRead
+from coordinator.jobs.lifecycle import undo_lease
 from coordinator.jobs.models import HELD, attempts, jobs
 from coordinator.miners import service as miners_service
 from coordinator.miners.liveness import ACTIVE, revive
@@ -167,7 +169,12 @@ def _claim_alone(owner_id: str, miner_id: str | None, limit: int) -> PollRead | 
     if answer.found.taken:
         if note_assigned:
             seen.assigned_known_until = time.monotonic() + _ASSIGNED_KNOWN_US / clock.SECOND_US
-        items = [_assignment(miner.price_atoms, taken) for taken in answer.found.taken]
+        taken = answer.found.taken
+        most = fitting(_characters(each.job) for each in taken)
+        if most < len(taken):
+            # They can't be told in one answer, so nobody has heard of the rest.
+            database().write(lambda tx: _undo(tx, taken[most:]))
+        items = [_assignment(miner.price_atoms, each) for each in taken[:most]]
         return PollRead(items=items, poll_after_seconds=_SOONEST_SECONDS)
     if answer.found.wanted:
         # Others are at the same jobs, so the next is to be looked for in one class after the other.
@@ -181,12 +188,12 @@ def _claim(tx: Connection, miner: Row[Any], classes: list[int], count: int) -> t
 
     Classes that have no job left are taken off the list.
     """
-    items: list[Assignment] = []
+    leased: list[claims.Taken] = []
     overdue = 0
     taken_by_others = False
-    while classes and len(items) < count and overdue < _MAX_OVERDUE:
+    while classes and len(leased) < count and overdue < _MAX_OVERDUE:
         # Others are at the same jobs, so the next is looked for in one class after the other.
-        most = 1 if taken_by_others else count - len(items)
+        most = 1 if taken_by_others else count - len(leased)
         found = claims.take(tx, miner, classes[:_FEW_CLASSES], most)
         for taken in found.taken:
             if taken.lease_token is None:
@@ -194,14 +201,29 @@ def _claim(tx: Connection, miner: Row[Any], classes: list[int], count: int) -> t
                 tx.execute(update(jobs).where(jobs.c.id == taken.job.id).values(_TAKEN_BACK))
                 expire_locked(tx, taken.job, taken.job.started_us)
             else:
-                items.append(_assignment(miner.price_atoms, taken))
+                leased.append(taken)
+        fit = fitting(_characters(taken.job) for taken in leased)
+        if fit < len(leased):
+            _undo(tx, leased[fit:])
+            del leased[fit:]
+            break
         if len(found.taken) < found.wanted:
             taken_by_others = True
             if found.class_number is not None:
                 classes.remove(found.class_number)
         elif found.wanted < found.most:
             del classes[:_FEW_CLASSES]
+    items = [_assignment(miner.price_atoms, taken) for taken in leased]
     return items, bool(items) or taken_by_others or overdue >= _MAX_OVERDUE
+
+
+def _characters(job: Any) -> int:
+    return len(job.parameters) + len(job.constraints)
+
+
+def _undo(tx: Connection, leased: list[claims.Taken]) -> None:
+    for taken in leased:
+        undo_lease(tx, taken.job.id, str(taken.lease_token))
 
 
 @dataclass
@@ -240,13 +262,13 @@ def _redelivered(tx: Connection, miner: Row[Any], limit: int, now_us: int) -> li
         .join(attempts, attempts.c.job_id == jobs.c.id)
         .where(attempts.c.miner_id == miner.id, text(HELD))
         .order_by(attempts.c.started_us, jobs.c.id)
-        .limit(limit)
     )
+    most = fitting(tx.scalars(held.with_only_columns(func.length(jobs.c.parameters)).limit(limit)))
     return [
         _assignment_of(
             miner.price_atoms, row, row.attempt, row.lease_token, row.lease_expires_us, now_us, redelivered=True
         )
-        for row in tx.execute(held)
+        for row in tx.execute(held.limit(most))
     ]
 
 

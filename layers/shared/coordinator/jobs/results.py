@@ -3,11 +3,11 @@
 import math
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select, text
 
 from aitbc_verify.receipts import miner_has_signed
 from coordinator.core import clock
-from coordinator.core.canonical import canonical_json, sha256_hex
+from coordinator.core.canonical import canonical_field, canonical_json, sha256_hex
 from coordinator.core.errors import InvalidInput
 from coordinator.core.ids import is_id
 from coordinator.core.prepared import Prepared
@@ -23,7 +23,7 @@ from coordinator.jobs.lifecycle import (
     fail_job,
     return_job,
 )
-from coordinator.jobs.models import FINISHED, JobStatus, attempts, jobs
+from coordinator.jobs.models import FINISHED, LIVE, JobStatus, attempts, jobs
 from coordinator.miners import service as miners_service
 from coordinator.miners.errors import MinerDisabled
 from coordinator.miners.models import miners
@@ -61,7 +61,7 @@ def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCrea
         return _repeated(tx, held, given)
     if held.error_code == CANCELLED:
         raise JobCancelled
-    if not _may_answer(held):
+    if not _may_answer(tx, held):
         raise LeaseLost
     _check_signature(held, given, body.signature)
     return Answered(_accept(tx, held, body, given, pen or Pen()), repeated=False)
@@ -71,7 +71,7 @@ def answer(tx: Connection, owner_id: str, miner_id: str | None, body: ResultCrea
 _HELD = Prepared(
     select(
         *(jobs.c[name] for name in ("id", "client_id", "job_type", "status", "error_code", "parameters_sha256")),
-        *(jobs.c[name] for name in ("attempts", "max_attempts", "max_price_atoms", "payer_id", "holds")),
+        *(jobs.c[name] for name in ("attempts", "max_attempts", "max_price_atoms", "payer_id", "holds", "expires_us")),
         jobs.c.miner_id.label("holder_id"),
         *(attempts.c[name] for name in ("attempt", "lease_token", "ended_us", "outcome", "answer_sha256")),
         attempts.c.miner_id,
@@ -116,23 +116,33 @@ class _Answer(NamedTuple):
     def of(cls, body: ResultCreate) -> "_Answer":
         if body.status == "failed" and body.error is None:
             raise InvalidInput.at("body", "error", message="needed when status is failed", kind="missing")
-        try:
-            result_json = canonical_json(body.result)
-        except ValueError as error:
-            raise InvalidInput.at("body", "result", message=str(error), kind="not_canonical_json") from error
+        result_json = canonical_field("result", body.result)
         error_body = body.error.model_dump() if body.error and body.status == "failed" else None
         result_sha256 = sha256_hex(result_json)
         whole = canonical_json([body.status, result_sha256, error_body])
         return cls(result_json, result_sha256, sha256_hex(whole), body.status == "failed")
 
 
-def _may_answer(held: Row[Any]) -> bool:
-    if held.status in FINISHED:
+def _may_answer(tx: Connection, held: Row[Any]) -> bool:
+    # What is past its time is as good as failed, whether or not a sweep came by.
+    if held.status in FINISHED or held.expires_us <= held.now_us:
         return False
     if held.ended_us is None:
         return True
-    held_by_another = held.status == JobStatus.RUNNING and held.holder_id != held.miner_id
-    return held.outcome in _SALVAGEABLE and not held_by_another
+    return held.outcome in _SALVAGEABLE and not _held_by_another(tx, held)
+
+
+# Locked, as its holder may be about to renew it.
+_LIVE_LEASE = (
+    select(attempts.c.lease_expires_us).where(attempts.c.job_id == bindparam("job_id"), text(LIVE)).with_for_update()
+)
+
+
+def _held_by_another(tx: Connection, held: Row[Any]) -> bool:
+    if held.status != JobStatus.RUNNING or held.holder_id == held.miner_id:
+        return False
+    expires_us = tx.scalar(_LIVE_LEASE, {"job_id": held.id})
+    return expires_us is not None and expires_us > held.now_us
 
 
 def _repeated(tx: Connection, held: Row[Any], given: _Answer) -> Answered:
@@ -145,8 +155,10 @@ def _repeated(tx: Connection, held: Row[Any], given: _Answer) -> Answered:
 def _accept(tx: Connection, held: Row[Any], body: ResultCreate, given: _Answer, pen: Pen) -> ResultRead:
     now = pen.time_us(held.now_us)
     if held.ended_us is not None:
-        # The miner answers by an older lease while it holds the job again: that newer lease ends with it.
-        end_live_attempt(tx, held.id, Outcome.RELEASED, now)
+        # The miner answers by an older lease while it holds the job again, or another's lease has expired: that newer
+        # lease ends with it.
+        outcome = Outcome.RELEASED if held.holder_id == held.miner_id else Outcome.EXPIRED
+        end_live_attempt(tx, held.id, outcome, now)
     if body.error is not None and given.failed:
         end_attempt(tx, held.id, held.attempt, Outcome.FAILED, now, answer_sha256=given.sha256)
         return ResultRead(job_id=held.id, status=_fail(tx, held, body.error, now), receipt=None)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, ColumnElement, Connection, RowMapping, Select, and_, bindparam, insert, select
 
 from coordinator.core import clock
-from coordinator.core.canonical import canonical_json, sha256_hex
+from coordinator.core.canonical import canonical_field, canonical_json, sha256_hex
 from coordinator.core.config import settings
 from coordinator.core.database import database
-from coordinator.core.errors import Forbidden, InvalidInput
+from coordinator.core.errors import Forbidden
 from coordinator.core.ids import is_id, new_id
 from coordinator.core.money import format_aitbc
 from coordinator.core.pages import fetch_page
@@ -58,16 +58,14 @@ def submit(tx: Connection, client_id: str, body: JobCreate, *, user_id: str | No
         Forbidden: it names a price, but its key belongs to no user whose balance could pay.
         InsufficientFunds: the balance does not cover the price; raised when the transaction ends.
         InvalidInput: the parameters can't be written as canonical JSON.
+        PayloadTooLarge: in canonical JSON they are larger than a body may be.
     """
     if body.job_type not in settings().job_types:
         raise InvalidJobType(f"There is no job type {body.job_type!r}.", supported=list(settings().job_types))
     payer_id = user_id if body.max_price else None
     if body.max_price and payer_id is None:
         raise Forbidden("Only keys that belong to a user may set max_price.")
-    try:
-        parameters = canonical_json(body.parameters)
-    except ValueError as error:
-        raise InvalidInput.at("body", "parameters", message=str(error), kind="not_canonical_json") from error
+    parameters = canonical_field("parameters", body.parameters)
     constraints = body.constraints.model_dump(exclude_none=True)
     row: dict[str, Any] = {
         "id": new_id(),
@@ -131,7 +129,7 @@ def page(
 
 def page_where(tx: Connection, query: PageQuery, *conditions: ColumnElement[bool]) -> Page[JobRead]:
     """The jobs that meet all conditions, newest first."""
-    rows, next_cursor = fetch_page(tx, _WITH_ATTEMPT.where(*conditions), jobs.c.id, query)
+    rows, next_cursor = fetch_page(tx, _WITH_ATTEMPT.where(*conditions), jobs.c.id, query, large=jobs.c.parameters)
     return Page(items=[_read(row._asdict()) for row in rows], next_cursor=next_cursor)
 
 
@@ -142,8 +140,13 @@ def read_job(tx: Connection, job_id: str) -> JobRead:
 
 async def status(client_id: str, job_id: str, wait_seconds: float) -> JobStatusRead:
     """The state of a job, as soon as it differs from the present one or the time is up."""
-    first = _current(client_id, job_id)["status"]
-    job = await _wait_for(client_id, job_id, wait_seconds, lambda now: now != first or now in FINISHED)
+    first = _current(client_id, job_id)
+
+    def changed(job: RowMapping) -> bool:
+        # It may have been taken and come back between two looks.
+        return any(job[name] != first[name] for name in ("status", "attempts")) or job["status"] in FINISHED
+
+    job = await _wait_for(client_id, job_id, wait_seconds, changed)
     able = database().read(lambda tx: eligible_miners(tx, job["class_number"], job["max_price_atoms"]))
     return JobStatusRead(
         id=job_id,
@@ -162,7 +165,7 @@ async def result(client_id: str, job_id: str, wait_seconds: float) -> JobResultR
     Raises:
         JobNotReady: it was not finished when the time was up.
     """
-    job = await _wait_for(client_id, job_id, wait_seconds, lambda now: now in FINISHED)
+    job = await _wait_for(client_id, job_id, wait_seconds, lambda job: job["status"] in FINISHED)
     if job["status"] not in FINISHED:
         raise JobNotReady(status=job["status"])
     receipt = database().read(lambda tx: receipts.of_job(tx, job_id))
@@ -231,15 +234,15 @@ def _load(tx: Connection, client_id: str, job_id: str) -> tuple[RowMapping, bool
 
 
 async def _wait_for(
-    client_id: str, job_id: str, wait_seconds: float, arrived: Callable[[JobStatus], bool]
+    client_id: str, job_id: str, wait_seconds: float, arrived: Callable[[RowMapping], bool]
 ) -> RowMapping:
-    """Looks at a job until its status has arrived or the time is up; between looks no transaction is open."""
+    """Looks at a job until it has arrived or the time is up; between looks no transaction is open."""
     until = time.monotonic() + wait_seconds
     pause = _FIRST_LOOK_SECONDS
     while True:
         job = _current(client_id, job_id)
         left = until - time.monotonic()
-        if left <= 0 or arrived(job["status"]):
+        if left <= 0 or arrived(job):
             return job
         await asyncio.sleep(min(pause, left))
         pause = min(pause * 1.5, _LONGEST_LOOK_SECONDS)

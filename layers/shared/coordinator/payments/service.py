@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, text, update
 
 from coordinator.core import clock
 from coordinator.core.config import settings
@@ -146,7 +146,7 @@ def page(
     if user_id is not None:
         found = found.where(payments.c.user_id == user_id)
     if status is not None:
-        found = found.where(payments.c.status == status)
+        found = found.where(_has_status(status, clock.now_us(tx)))
     rows, next_cursor = fetch_page(tx, found, payments.c.id, query)
     return Page(items=read_all(tx, rows), next_cursor=next_cursor)
 
@@ -206,6 +206,16 @@ def _status(row: Any, now_us: int) -> PaymentStatus:
         # The schedule has yet to write it down.
         return PaymentStatus.EXPIRED
     return PaymentStatus(row.status)
+
+
+def _has_status(status: PaymentStatus, now_us: int) -> ColumnElement[bool]:
+    """The same as a condition."""
+    has_expired = payments.c.expires_us <= now_us
+    if status == PaymentStatus.PENDING:
+        return (payments.c.status == status) & ~has_expired
+    if status == PaymentStatus.EXPIRED:
+        return (payments.c.status == status) | (payments.c.status == PaymentStatus.PENDING) & has_expired
+    return payments.c.status == status
 
 
 def _flags(row: Any) -> list[Flag]:

@@ -25,7 +25,9 @@ def page(
     """All receipts, newest first."""
     wanted = {receipts.c.miner_id: miner_id, receipts.c.client_id: client_id, receipts.c.job_id: job_id}
     conditions = [column == value for column, value in wanted.items() if value is not None]
-    rows, next_cursor = fetch_page(tx, select(receipts).where(*conditions), receipts.c.id, query)
+    rows, next_cursor = fetch_page(
+        tx, select(receipts).where(*conditions), receipts.c.id, query, large=receipts.c.result
+    )
     return Page(items=[read(row._asdict()) for row in rows], next_cursor=next_cursor)
 
 
