@@ -87,7 +87,7 @@ class OpenAiExecutor:
         wanted = parameters.get("model", self._default_model)
         if wanted is None:
             response = await self._http.get("models")
-            response.raise_for_status()
+            await _check(response, "models")
             models = response.json().get("data") or []
             wanted = self._default_model = models[0]["id"] if models else "default"
         if not isinstance(wanted, str):

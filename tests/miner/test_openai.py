@@ -92,6 +92,26 @@ def test_a_servers_refusal_is_told(
     assert "no such model" in body["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "retryable"),
+    [
+        (401, "BACKEND_REJECTED", False),
+        (404, "BACKEND_REJECTED", False),
+        (429, "BACKEND_UNAVAILABLE", True),
+        (500, "BACKEND_UNAVAILABLE", True),
+    ],
+)
+def test_a_refusal_to_name_a_model_is_told_alike(
+    start: Start, coordinator: Coordinator, model: ModelServer, status: int, code: str, retryable: bool
+) -> None:
+    model.status["/v1/models"] = (status, "who are you?")
+
+    body = run(start, coordinator, model, prompt="Hi")
+
+    assert (body["status"], body["error"]["code"], body["error"]["retryable"]) == ("failed", code, retryable)
+    assert "who are you?" in body["error"]["message"]
+
+
 def test_a_stream_that_breaks_off_is_for_another_try(
     start: Start, coordinator: Coordinator, model: ModelServer
 ) -> None:
