@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import shlex
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from local.events import Request
+from local.options import VOLUME
 
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 # What every line of Powertools' Logger has and nobody needs to read here.
@@ -93,11 +96,13 @@ def error(message: str) -> None:
 
 _FAUCET = """
 Bitcoin is paid on a regtest node of your own. Pay an address (in satoshis, or as in 0.0015BTC) and mine:
-  make faucet ADDRESS=bcrt1... AMOUNT=150000 BLOCKS=2
+  {make} faucet ADDRESS=bcrt1... AMOUNT=150000 BLOCKS=2
 """
 
 
-def banner(url: str, volume: str, keys: Mapping[str, str], *, regtest: bool) -> None:
+def banner(url: str, volume: str, keys: Mapping[str, str], *, regtest: bool = False) -> None:
+    # The faucet looks for the node on the volume, and can't know of one that was given to this process alone.
+    make = "make" if Path(volume) == VOLUME.absolute() else f"LOCAL_VOLUME={shlex.quote(volume)} make"
     print(
         f"""
 AITBC coordinator, served locally
@@ -118,7 +123,7 @@ Submit a first job:
 Start a miner that answers it with an OpenAI-compatible server (Ollama, vLLM, llama.cpp):
   {sys.executable} -m local.miner --url {url} --api-key {keys["miner"]} \\
     --capability llm_inference --backend http://127.0.0.1:11434
-{_FAUCET if regtest else ""}
+{_FAUCET.format(make=make) if regtest else ""}
 Ctrl-C stops everything.
 """,
         flush=True,

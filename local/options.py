@@ -9,6 +9,8 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 DOTENV = Path(".env")
+# Where the volume is unless LOCAL_VOLUME or --volume says otherwise.
+VOLUME = Path(".local")
 _REGTEST = "regtest"
 
 
@@ -41,7 +43,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         "--port", type=_port, default=environment.get("API_PORT") or "8000", help="API_PORT, 0 for any; %(default)s"
     )
     parser.add_argument(
-        "--volume", type=Path, default=environment.get("LOCAL_VOLUME") or ".local", help="LOCAL_VOLUME; %(default)s"
+        "--volume", type=Path, default=environment.get("LOCAL_VOLUME") or VOLUME, help="LOCAL_VOLUME; %(default)s"
     )
     parser.add_argument("--template", type=Path, default=Path("template.yaml"), help="%(default)s")
     parser.add_argument("--max-environments", type=_positive, default=32, help="of one function; %(default)s")

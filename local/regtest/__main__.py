@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from local import console
-from local.options import read_environment
+from local.options import VOLUME, read_environment
 from local.regtest.node import NodeFailed, ask
 from local.volume import REGTEST_FILE
 
@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("address", nargs="?", help="an address of regtest; without one it only mines")
     parser.add_argument("amount", nargs="?", type=_satoshis, help="in satoshis as in 150000, or as in 0.0015BTC")
     parser.add_argument("--blocks", type=int, default=1, help="how many are mined then, 0 for none; %(default)s")
-    parser.add_argument("--volume", type=Path, default=environment.get("LOCAL_VOLUME") or ".local")
+    parser.add_argument("--volume", type=Path, default=environment.get("LOCAL_VOLUME") or VOLUME)
     given = parser.parse_args()
     if given.address and given.amount is None:
         parser.error("how much?")
