@@ -104,7 +104,7 @@ def test_the_users_script_verifies_a_receipt_and_only_that(
     assert (done.returncode == 0, done.stdout) == ((True, "verified\n") if changed is None else (False, ""))
 
 
-def test_the_users_script_logs_in_and_prints_a_key_that_works(
+def test_the_users_script_logs_in_and_prints_a_token_and_a_key_that_work(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def urlopen(request: Request) -> io.StringIO:
@@ -118,5 +118,6 @@ def test_the_users_script_logs_in_and_prints_a_key_that_works(
 
     exec(script, {})
 
-    key = capsys.readouterr().out.splitlines()[-1]
+    token, key = capsys.readouterr().out.splitlines()
+    assert api.call("GET", "/v1/users/me", headers={"x-session-token": token}).status == 200
     assert api.as_(key).get("/v1/client/jobs").status == 200
