@@ -97,5 +97,5 @@ requirements: $(VENV)/.dev ## Pin the newest versions again (ARGS="--upgrade" or
 	$(UV_COMPILE) $(ARGS) requirements/users.in -c requirements/dev.txt -o functions/users/requirements.txt
 	$(UV_COMPILE) $(ARGS) requirements/exchange.in -c requirements/dev.txt -o functions/exchange/requirements.txt
 
-clean: ## Remove what was installed and built; the volume .local stays.
-	rm -rf $(VENV) .aws-sam .mypy_cache .ruff_cache .pytest_cache
+clean: ## Remove what was installed, built and measured; the volume .local stays.
+	rm -rf $(VENV) .aws-sam build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
