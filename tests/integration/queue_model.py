@@ -287,7 +287,7 @@ class Queue:
     def progress(self, lease: Lease, progress: dict[str, Any]) -> Verdict:
         if lease.cancelled is not None:
             return 200
-        if not lease.live:
+        if not lease.live or self._is_over(lease.job):
             return LEASE_LOST
         lease.progress = progress
         self._renew(lease)

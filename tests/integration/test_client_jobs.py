@@ -3,7 +3,10 @@ import time
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from coordinator.core.database import database
+from coordinator.jobs.models import jobs
 from tests.api import CLIENT, OTHER_CLIENT, Api, forget_process_state, let_pass
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -112,6 +115,21 @@ def test_waiting_for_a_status_ends_with_the_time(client: Api) -> None:
 
     assert status == "pending"
     assert time.monotonic() - began >= 0.3
+
+
+def test_waiting_for_a_status_ends_when_it_was_another_in_between(client: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = client.submit()["id"]
+    looks = []
+
+    async def be_taken_and_come_back(_seconds: float) -> None:
+        looks.append(job_id)
+        taken = update(jobs).where(jobs.c.id == job_id).values(attempts=jobs.c.attempts + 1)
+        database().write(lambda tx: tx.execute(taken))
+
+    monkeypatch.setattr("coordinator.jobs.service.asyncio.sleep", be_taken_and_come_back)
+    status = client.get(f"/v1/client/jobs/{job_id}/status?wait=25").json
+
+    assert (status["status"], status["attempts"], len(looks)) == ("pending", 1, 1)
 
 
 def test_a_cancelled_job_is_failed_and_cancelling_again_says_the_same(client: Api) -> None:

@@ -247,6 +247,18 @@ def test_progress_by_a_stale_lease_is_refused(api: Api, client: Api, miner: Api)
     assert (answer.status, answer.error) == (409, "LEASE_LOST")
 
 
+def test_progress_after_the_jobs_time_to_live_is_refused(client: Api, miner: Api) -> None:
+    job_id = client.submit(ttl_seconds=30)["id"]
+    miner.register()
+    miner.poll()
+    let_pass(31)
+
+    answer = miner.post(f"/v1/miner/jobs/{job_id}/progress", {"percent": 50})
+
+    assert (answer.status, answer.error) == (409, "LEASE_LOST")
+    assert client.job(job_id)["error"]["code"] == "EXPIRED"
+
+
 @pytest.mark.parametrize("change", [lambda token: token[:-1], lambda token: token + "0", lambda token: "é" * 32])
 def test_progress_by_a_token_that_is_not_quite_the_leases_is_refused(
     client: Api, miner: Api, change: Callable[[str], str]

@@ -11,7 +11,7 @@ from coordinator.core.ids import is_id
 from coordinator.jobs.errors import JobNotFound, LeaseLost
 from coordinator.jobs.lease_schemas import HeartbeatRead, LeaseRead, ProgressCreate, ProgressRead
 from coordinator.jobs.lifecycle import Outcome, release_leases
-from coordinator.jobs.models import HELD, LIVE, attempts
+from coordinator.jobs.models import HELD, LIVE, attempts, jobs
 from coordinator.miners import service as miners_service
 from coordinator.miners.schemas import Heartbeat, MinerRead, MinerRegister
 
@@ -79,7 +79,9 @@ def report_progress(
     if attempt.outcome == Outcome.CANCELLED:
         return ProgressRead(lease_expires_in_seconds=0.0, cancelled=True)
     this = (attempts.c.job_id == job_id) & (attempts.c.attempt == attempt.attempt) & _LIVE
-    if not _renew(tx, this, now, progress_percent=body.percent, progress_message=body.message):
+    # What is past its time is as good as failed, whether or not a sweep came by.
+    in_time = select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.expires_us > now).exists()
+    if not _renew(tx, this & in_time, now, progress_percent=body.percent, progress_message=body.message):
         raise LeaseLost
     renewed = tx.execute(select(attempts.c.lease_expires_us).where(this)).scalar_one()
     return ProgressRead(lease_expires_in_seconds=clock.seconds_until(renewed, now), cancelled=False)
