@@ -23,8 +23,8 @@ def handed_out(answer: Answer) -> Answer:
     return answer
 
 
-def submitted(client: Api, text: str) -> str:
-    body = {"job_type": "llm_inference", "parameters": {"prompt": text}}
+def submitted(client: Api, text: str, **constraints: Any) -> str:
+    body = {"job_type": "llm_inference", "parameters": {"prompt": text}, "constraints": constraints}
     answer = client.call("POST", "/v1/client/jobs", raw=json.dumps(body, ensure_ascii=False))
     assert answer.status == 201, answer.text
     return str(answer.json["id"])
@@ -78,6 +78,16 @@ def test_a_miner_that_holds_all_it_may_is_told_again_what_fits(miner: Api, jobs:
     assert first == jobs
     assert [item["id"] for item in again] == jobs[: len(again)]
     assert {(item["redelivered"], item["attempt"]) for item in again} == {(True, 1)}
+
+
+def test_constraints_count_too(client: Api, miner: Api) -> None:
+    large = [submitted(client, "Hi", models=[LARGE[0]]) for _ in range(4)]
+    miner.register(concurrency=4, capabilities=[{"job_type": "llm_inference", "models": [LARGE[0]]}])
+    for job in large:
+        assert [item["id"] for item in polled(miner, 4)] == [job]
+
+    assert polled(miner, 4)[0]["redelivered"]
+    assert handed_out(client.get("/v1/client/jobs")).json["next_cursor"] is not None
 
 
 @pytest.mark.parametrize("path", ["/v1/client/jobs", "/v1/admin/jobs"])

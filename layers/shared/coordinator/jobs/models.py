@@ -1,6 +1,6 @@
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Float, Index, Integer, SmallInteger, String, Table, Text, text
+from sqlalchemy import BigInteger, Float, Index, Integer, SmallInteger, String, Table, Text, func, text
 
 from coordinator.core.columns import DIGEST, ID, column, metadata, partial_index
 
@@ -84,6 +84,9 @@ jobs = Table(
     partial_index("jobs_of_miner", "miner_id", "id", where="miner_id IS NOT NULL"),
     partial_index("jobs_pending_since", "created_us", where=PENDING),
 )
+
+# Of the texts of a job that its submitter made as long as he liked.
+CHARACTERS = func.length(jobs.c.parameters) + func.length(jobs.c.constraints)
 
 # One lease of a job to a miner: live until `ended_us` is set, kept to judge late answers.
 attempts = Table(

@@ -19,7 +19,7 @@ from coordinator.jobs.expiry import anything_overdue, expire_locked, sweep
 from coordinator.jobs.heads import HEADS_POSTGRES, HEADS_SQLITE, ORDER
 from coordinator.jobs.lease_schemas import Assignment, PollRead
 from coordinator.jobs.lifecycle import undo_lease
-from coordinator.jobs.models import HELD, attempts, jobs
+from coordinator.jobs.models import CHARACTERS, HELD, attempts, jobs
 from coordinator.miners import service as miners_service
 from coordinator.miners.liveness import ACTIVE, revive
 from coordinator.miners.models import IS_ACTIVE, miners
@@ -263,7 +263,7 @@ def _redelivered(tx: Connection, miner: Row[Any], limit: int, now_us: int) -> li
         .where(attempts.c.miner_id == miner.id, text(HELD))
         .order_by(attempts.c.started_us, jobs.c.id)
     )
-    most = fitting(tx.scalars(held.with_only_columns(func.length(jobs.c.parameters)).limit(limit)))
+    most = fitting(tx.scalars(held.with_only_columns(CHARACTERS).limit(limit)))
     return [
         _assignment_of(
             miner.price_atoms, row, row.attempt, row.lease_token, row.lease_expires_us, now_us, redelivered=True

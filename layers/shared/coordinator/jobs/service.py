@@ -22,7 +22,7 @@ from coordinator.jobs.classes import eligible_miners, ensure_class, requirements
 from coordinator.jobs.errors import InvalidJobType, JobNotFound, JobNotReady
 from coordinator.jobs.expiry import end_overdue, is_overdue
 from coordinator.jobs.lifecycle import cancel_job, lock_job
-from coordinator.jobs.models import FINISHED, JobStatus, attempts, jobs
+from coordinator.jobs.models import CHARACTERS, FINISHED, JobStatus, attempts, jobs
 from coordinator.jobs.schemas import JobCreate, JobError, JobRead, JobResultRead, JobStatusRead, Progress
 from coordinator.ledger.holds import Hold, hold
 from coordinator.receipts import service as receipts
@@ -129,7 +129,7 @@ def page(
 
 def page_where(tx: Connection, query: PageQuery, *conditions: ColumnElement[bool]) -> Page[JobRead]:
     """The jobs that meet all conditions, newest first."""
-    rows, next_cursor = fetch_page(tx, _WITH_ATTEMPT.where(*conditions), jobs.c.id, query, large=jobs.c.parameters)
+    rows, next_cursor = fetch_page(tx, _WITH_ATTEMPT.where(*conditions), jobs.c.id, query, characters=CHARACTERS)
     return Page(items=[_read(row._asdict()) for row in rows], next_cursor=next_cursor)
 
 

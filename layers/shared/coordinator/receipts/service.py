@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from coordinator.core import clock
 from coordinator.core.money import format_aitbc
@@ -25,9 +25,8 @@ def page(
     """All receipts, newest first."""
     wanted = {receipts.c.miner_id: miner_id, receipts.c.client_id: client_id, receipts.c.job_id: job_id}
     conditions = [column == value for column, value in wanted.items() if value is not None]
-    rows, next_cursor = fetch_page(
-        tx, select(receipts).where(*conditions), receipts.c.id, query, large=receipts.c.result
-    )
+    found = select(receipts).where(*conditions)
+    rows, next_cursor = fetch_page(tx, found, receipts.c.id, query, characters=func.length(receipts.c.result))
     return Page(items=[read(row._asdict()) for row in rows], next_cursor=next_cursor)
 
 
