@@ -5,7 +5,7 @@ import coordinator.http.starting  # noqa: F401  (before all else)
 # isort: split
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from sqlalchemy import Connection
 
 from coordinator.core.database import database
@@ -77,29 +77,29 @@ async def heartbeat(owner: Caller, body: Heartbeat | None = None, miner_id: Mine
     return database().write(lambda tx: leases.heartbeat(tx, owner.id, miner_id, body or Heartbeat()))
 
 
-@router.get("/jobs", response_description="The jobs that it now holds.", responses=errors(*_NO_SUCH_MINER))
-async def poll_jobs(
-    owner: Caller, request: Request, response: Response, limit: Limit = 50, miner_id: MinerId = None
-) -> PollRead:
+@router.get(
+    "/jobs",
+    response_description="The jobs that it now holds.",
+    responses=errors(*_NO_SUCH_MINER),
+    dependencies=[Depends(refuse_head)],
+)
+async def poll_jobs(owner: Caller, response: Response, limit: Limit = 50, miner_id: MinerId = None) -> PollRead:
     """Lease the next jobs.
 
     Each job is leased to this miner alone, until its lease ends or is answered. A miner that already holds as many as
     its `concurrency` is told those again, so a lost answer costs nothing. Ask again after `poll_after_seconds`.
     """
-    refuse_head(request)
     response.headers["Cache-Control"] = "no-store"
     return queue.claim(owner.id, miner_id, limit)
 
 
 @router.post("/jobs", response_description="The jobs that it now holds.", responses=errors(*_NO_SUCH_MINER))
-async def poll_jobs_by_post(
-    owner: Caller, request: Request, response: Response, limit: Limit = 50, miner_id: MinerId = None
-) -> PollRead:
+async def poll_jobs_by_post(owner: Caller, response: Response, limit: Limit = 50, miner_id: MinerId = None) -> PollRead:
     """Lease the next jobs (POST).
 
     The same as GET, for HTTP clients that repeat or cache a GET by themselves.
     """
-    return await poll_jobs(owner, request, response, limit, miner_id)
+    return await poll_jobs(owner, response, limit, miner_id)
 
 
 @router.post(

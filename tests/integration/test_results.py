@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from typing import Any
 
 import pytest
 import rfc8785
@@ -107,14 +108,20 @@ def test_a_late_answer_is_taken_while_nobody_else_has_the_job(client: Api, miner
     assert miner.poll() == []
 
 
-def test_a_late_answer_is_taken_when_the_other_lease_has_expired_too(api: Api, client: Api, miner: Api) -> None:
+def taken_over(client: Api, miner: Api, other: Api) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """A job that another miner has got after the first one's lease: its id, and what each was told."""
     job_id = client.submit()["id"]
     miner.register()
-    first = miner.poll()[0]
+    [first] = miner.poll()
     let_pass(61)
-    other = api.as_(OTHER_MINER)
     other.register()
-    second = other.poll()[0]
+    [second] = other.poll()
+    return job_id, first, second
+
+
+def test_a_late_answer_is_taken_when_the_other_lease_has_expired_too(api: Api, client: Api, miner: Api) -> None:
+    other = api.as_(OTHER_MINER)
+    job_id, first, second = taken_over(client, miner, other)
     let_pass(61)
 
     assert miner.answer(first).status == 201
@@ -136,13 +143,8 @@ def test_no_answer_is_taken_after_the_jobs_time_to_live(client: Api, miner: Api)
 
 
 def test_a_late_answer_is_refused_while_another_miner_works(api: Api, client: Api, miner: Api) -> None:
-    job_id = client.submit()["id"]
-    miner.register()
-    stale = miner.poll()[0]
-    let_pass(61)
     other = api.as_(OTHER_MINER)
-    other.register()
-    fresh = other.poll()[0]
+    job_id, stale, fresh = taken_over(client, miner, other)
 
     late = miner.answer(stale)
 

@@ -73,43 +73,34 @@ def test_a_server_without_completions_is_asked_by_chat(
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "retryable"),
-    [
-        (400, "BACKEND_REJECTED", False),
-        (404, "BACKEND_REJECTED", False),
-        (429, "BACKEND_UNAVAILABLE", True),
-        (500, "BACKEND_UNAVAILABLE", True),
-    ],
+    ("path", "named"), [("/v1/completions", {"model": "m"}), ("/v1/models", {})], ids=["completion", "name of a model"]
 )
-def test_a_servers_refusal_is_told(
-    start: Start, coordinator: Coordinator, model: ModelServer, status: int, code: str, retryable: bool
-) -> None:
-    model.status["/v1/completions"] = (status, "no such model")
-
-    body = run(start, coordinator, model, prompt="Hi", model="m")
-
-    assert (body["status"], body["error"]["code"], body["error"]["retryable"]) == ("failed", code, retryable)
-    assert "no such model" in body["error"]["message"]
-
-
 @pytest.mark.parametrize(
     ("status", "code", "retryable"),
     [
+        (400, "BACKEND_REJECTED", False),
         (401, "BACKEND_REJECTED", False),
         (404, "BACKEND_REJECTED", False),
         (429, "BACKEND_UNAVAILABLE", True),
         (500, "BACKEND_UNAVAILABLE", True),
     ],
 )
-def test_a_refusal_to_name_a_model_is_told_alike(
-    start: Start, coordinator: Coordinator, model: ModelServer, status: int, code: str, retryable: bool
+def test_a_servers_refusal_is_told(
+    start: Start,
+    coordinator: Coordinator,
+    model: ModelServer,
+    path: str,
+    named: dict[str, str],
+    status: int,
+    code: str,
+    retryable: bool,
 ) -> None:
-    model.status["/v1/models"] = (status, "who are you?")
+    model.status[path] = (status, "no such model")
 
-    body = run(start, coordinator, model, prompt="Hi")
+    body = run(start, coordinator, model, prompt="Hi", **named)
 
     assert (body["status"], body["error"]["code"], body["error"]["retryable"]) == ("failed", code, retryable)
-    assert "who are you?" in body["error"]["message"]
+    assert "no such model" in body["error"]["message"]
 
 
 def test_a_stream_that_breaks_off_is_for_another_try(

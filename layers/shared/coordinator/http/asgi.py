@@ -69,8 +69,8 @@ def add_header(request: Request, name: str, value: str) -> None:
     request.scope[_ADDED].append((name.encode(), value.encode()))
 
 
-def refuse_head(request: Request) -> None:
-    """For a GET that has an effect: asked by HEAD it would have it too, and nobody would be told.
+async def refuse_head(request: Request) -> None:
+    """A dependency for a GET that has an effect: asked by HEAD it would have it too, and nobody would be told.
 
     Raises:
         HTTPException: the request is HEAD.

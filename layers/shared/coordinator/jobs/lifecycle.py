@@ -49,6 +49,11 @@ def lock_job(tx: Connection, job_id: str, *, skip_locked: bool = False) -> Row[A
     return tx.execute(_LOCK_UNLESS_HELD if skip_locked else _LOCK, {"job_id": job_id}).first()
 
 
+def is_over(job: Row[Any]) -> bool:
+    """Whether a job is finished, or past its time and so as good as failed, whether or not a sweep came by."""
+    return job.status in FINISHED or job.expires_us <= job.now_us
+
+
 def end_attempt(
     tx: Connection, job_id: str, attempt: int, outcome: Outcome, now_us: int, *, answer_sha256: str | None = None
 ) -> None:
@@ -61,14 +66,19 @@ def end_live_attempt(tx: Connection, job_id: str, outcome: Outcome, now_us: int)
     tx.execute(live.values(ended_us=now_us, outcome=outcome))
 
 
+def undo_taking(tx: Connection, job_id: str) -> None:
+    """Makes it as if a job that has no lease had not been taken; the caller holds its lock."""
+    before = {"attempts": jobs.c.attempts - 1, "status": JobStatus.PENDING, "miner_id": None, "started_us": None}
+    tx.execute(update(jobs).where(jobs.c.id == job_id).values(before))
+
+
 def undo_lease(tx: Connection, job_id: str, lease_token: str) -> None:
     """Makes it as if this lease, of which nobody was told, had never been; unless it has ended."""
     if lock_job(tx, job_id) is None:
         return
     lease = delete(attempts).where(attempts.c.job_id == job_id, attempts.c.lease_token == lease_token, _LIVE)
     if tx.execute(lease).rowcount:
-        before = {"attempts": jobs.c.attempts - 1, "status": JobStatus.PENDING, "miner_id": None, "started_us": None}
-        tx.execute(update(jobs).where(jobs.c.id == job_id).values(before))
+        undo_taking(tx, job_id)
 
 
 def return_job(tx: Connection, job: Row[Any], now_us: int) -> JobStatus:
@@ -103,9 +113,8 @@ def cancel_job(tx: Connection, job: Row[Any], message: str) -> bool:
     """
     if job.error_code == CANCELLED:
         return False
-    overdue = job.expires_us <= job.now_us
-    if job.status in FINISHED or overdue:
-        status = JobStatus.FAILED if overdue and job.status not in FINISHED else job.status
+    if is_over(job):
+        status = job.status if job.status in FINISHED else JobStatus.FAILED
         raise JobFinished("The job is finished and can't be cancelled.", status=status)
     end_live_attempt(tx, job.id, Outcome.CANCELLED, job.now_us)
     fail_job(tx, job, CANCELLED, message, job.now_us)

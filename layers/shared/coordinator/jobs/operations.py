@@ -10,7 +10,7 @@ from coordinator.core.ids import is_id
 from coordinator.core.schemas import Page, PageQuery
 from coordinator.jobs import service
 from coordinator.jobs.errors import JobFinished, JobNotFound
-from coordinator.jobs.lifecycle import cancel_job, lock_job, release_leases, requeue_job
+from coordinator.jobs.lifecycle import cancel_job, is_over, lock_job, release_leases, requeue_job
 from coordinator.jobs.models import LIVE, JobStatus, attempts, jobs
 from coordinator.jobs.schemas import JobRead
 from coordinator.miners import operations as miners_operations
@@ -43,7 +43,7 @@ def requeue(tx: Connection, admin_id: str, job_id: str) -> JobRead:
     job = _lock(tx, job_id)
     if job.status == JobStatus.COMPLETED:
         raise JobFinished("The job is completed and can't be requeued.", status=job.status)
-    over = job.status == JobStatus.FAILED or job.expires_us <= job.now_us
+    over = is_over(job)
     if over or job.status == JobStatus.RUNNING:
         expires_us = job.now_us + job.ttl_seconds * clock.SECOND_US if over else job.expires_us
         requeue_job(tx, job, expires_us)

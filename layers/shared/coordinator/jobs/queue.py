@@ -18,7 +18,7 @@ from coordinator.jobs.classes import NEWEST_CLASS, eligible_classes, known_class
 from coordinator.jobs.expiry import anything_overdue, expire_locked, sweep
 from coordinator.jobs.heads import HEADS_POSTGRES, HEADS_SQLITE, ORDER
 from coordinator.jobs.lease_schemas import Assignment, PollRead
-from coordinator.jobs.lifecycle import undo_lease
+from coordinator.jobs.lifecycle import undo_lease, undo_taking
 from coordinator.jobs.models import CHARACTERS, HELD, attempts, jobs
 from coordinator.miners import service as miners_service
 from coordinator.miners.liveness import ACTIVE, revive
@@ -49,7 +49,6 @@ _RANKED_CLASSES = 1024
 _RANKING_SHARE = 0.05
 _LONGEST_RANKING_KEPT_SECONDS = 1.0
 _MAX_RANKINGS = 1000
-_TAKEN_BACK = {"attempts": jobs.c.attempts - 1, "miner_id": None, "started_us": None}
 # So many jobs past their time are cleared away by one poll at the most, before it finds one that is not.
 _MAX_OVERDUE = 50
 
@@ -198,7 +197,7 @@ def _claim(tx: Connection, miner: Row[Any], classes: list[int], count: int) -> t
         for taken in found.taken:
             if taken.lease_token is None:
                 overdue += 1
-                tx.execute(update(jobs).where(jobs.c.id == taken.job.id).values(_TAKEN_BACK))
+                undo_taking(tx, taken.job.id)
                 expire_locked(tx, taken.job, taken.job.started_us)
             else:
                 leased.append(taken)

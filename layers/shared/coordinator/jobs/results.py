@@ -21,9 +21,10 @@ from coordinator.jobs.lifecycle import (
     end_attempt,
     end_live_attempt,
     fail_job,
+    is_over,
     return_job,
 )
-from coordinator.jobs.models import FINISHED, LIVE, JobStatus, attempts, jobs
+from coordinator.jobs.models import LIVE, JobStatus, attempts, jobs
 from coordinator.miners import service as miners_service
 from coordinator.miners.errors import MinerDisabled
 from coordinator.miners.models import miners
@@ -124,8 +125,7 @@ class _Answer(NamedTuple):
 
 
 def _may_answer(tx: Connection, held: Row[Any]) -> bool:
-    # What is past its time is as good as failed, whether or not a sweep came by.
-    if held.status in FINISHED or held.expires_us <= held.now_us:
+    if is_over(held):
         return False
     if held.ended_us is None:
         return True
