@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from mangum import Mangum
 from starlette.exceptions import HTTPException
 
@@ -28,6 +29,8 @@ Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 # All that a request may carry to us and read from us across origins.
 _CORS_HEADERS = ["X-Api-Key", "X-Session-Token", "X-Miner-Id", "X-Request-Id", "Idempotency-Key", "Content-Type"]
 _CORS_EXPOSED = ["X-Request-Id", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "Idempotency-Replayed"]
+# Requests are logged and counted by the envelope; nobody is asked for each whether there is a tracer.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
 _HOST = re.compile(r"[^:\[\]]*(:[0-9]{1,5})?")
 
 # The envelope tells of each request. Where Lambda prints all that is INFO, Mangum would tell of it once more.
@@ -36,9 +39,16 @@ logging.getLogger("mangum.http").setLevel(logging.WARNING)
 
 def create_app(*routers: APIRouter) -> FastAPI:
     """One function's application; the document and its pages are served by the public function for all of them."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, strict_content_type=False)
+    app = FastAPI(
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
     for router in routers:
-        app.include_router(router)
+        # Not included: FastAPI then matches each request three times, and ours have no options of an application.
+        app.router.routes.extend(router.routes)
     app.add_exception_handler(CoordinatorError, on_coordinator_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)

@@ -35,6 +35,10 @@ class JsonRoute(APIRoute):
     # Which group's limit holds for calls that are served; the OpenAPI document says so too.
     group: ClassVar[Group | None] = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # A missing media type is taken as JSON; any other is looked at here.
+        super().__init__(*args, **{**kwargs, "strict_content_type": False})
+
     def get_route_handler(self) -> _Handler:
         inner = super().get_route_handler()
 
@@ -167,7 +171,7 @@ def _require_no_nul(request: Request) -> None:
 
 
 def _require_json(request: Request) -> None:
-    """A browser's form can't be mistaken for a call; a missing type is taken as JSON."""
+    """A browser's form can't be mistaken for a call."""
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaType
