@@ -130,7 +130,7 @@ def forget_process_state() -> None:
     from coordinator.users import keys
 
     if database.database.cache_info().currsize:
-        database.database().engine.dispose()
+        database.database().close()
     for cached in (
         config.settings,
         database.database,

@@ -28,7 +28,7 @@ def connect() -> Iterator[Connect]:
 
     yield to
     for database in opened:
-        database.engine.dispose()
+        database.close()
 
 
 def ask(database: Database, question: Any) -> Any:
@@ -49,7 +49,7 @@ def test_a_database_that_is_let_go_leaves_no_file_open(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/coordinator.db")
     database.write(lambda tx: tx.execute(text("SELECT 42")).scalar_one())
     while_it_was = files_open_in(tmp_path)
-    database.engine.dispose()
+    database.close()
     del database
     gc.collect()
 

@@ -59,7 +59,7 @@ def lose_connections(url: str) -> None:
     other = Database(url)
     here = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
     other.read(lambda tx: tx.execute(text(f"{here} AND pid <> pg_backend_pid()")))
-    other.engine.dispose()
+    other.close()
 
 
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -272,7 +272,7 @@ def test_while_the_first_request_runs_others_are_asked_to_come_again(client: Api
         return [submit(client, KEY), submit(client, "another")]
 
     answer, other = elsewhere.write(meanwhile)
-    elsewhere.engine.dispose()
+    elsewhere.close()
 
     assert (answer.status, answer.error, answer.headers["retry-after"]) == (409, "IDEMPOTENCY_IN_PROGRESS", "1")
     assert other.status == 201

@@ -78,7 +78,7 @@ def test_a_lease_begins_after_the_one_before_has_ended(
     eligible_classes = queue.eligible_classes
     monkeypatch.setattr(queue, "eligible_classes", give_back_meanwhile)
     assert [item["id"] for item in miner.as_(MINER, other).poll()] == [job_id]
-    other_process.engine.dispose()
+    other_process.close()
 
     times = text("SELECT started_us, ended_us FROM attempts ORDER BY attempt")
     first, second = database().read(lambda tx: tx.execute(times).all())

@@ -104,7 +104,7 @@ def test_the_check_sees_one_state_while_others_write(alice: str, database_url: s
         return [int(before or 0), int(tx.scalar(count) or 0)]
 
     before, after = database().snapshot(look_write_look)
-    other_process.engine.dispose()
+    other_process.close()
 
     assert before == after
 

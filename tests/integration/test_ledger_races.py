@@ -106,7 +106,7 @@ def test_use_cases_that_end_many_jobs_lock_accounts_in_one_order(
         list(pool.map(end, processes, [(first, second), (third, fourth)]))
 
     for process in processes:
-        process.engine.dispose()
+        process.close()
     assert deadlocks == []
     assert [balance(api, user_id) for user_id in users.values()] == [("10", "0")] * 2
 
@@ -138,7 +138,7 @@ def test_who_waits_for_a_balance_judges_it_as_it_then_is(api: Api, database_url:
         with pytest.raises(InsufficientFunds):
             submitting.result()
 
-    operator.engine.dispose()
+    operator.close()
     assert balance(api, alice) == ("1", "0")
 
 
@@ -187,7 +187,7 @@ def test_a_result_and_another_end_of_the_job_race_for_the_money(
             paid += client.job(job_id)["status"] == "completed"
 
     for process in processes:
-        process.engine.dispose()
+        process.close()
     assert refused <= {"JOB_FINISHED", "JOB_CANCELLED", "LEASE_LOST"}
     assert balance(api, alice) == (str(100 - paid), "0")
     assert balance(api, bob) == (str(paid), "0")

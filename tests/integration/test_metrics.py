@@ -27,7 +27,7 @@ def in_lambda(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[flushing.Fl
     monkeypatch.setattr(flushing, "in_lambda", lambda: True)
     flusher = flushing.Flusher()
     yield flusher
-    flusher._database.engine.dispose()
+    flusher._database.close()
 
 
 def samples(api: Api) -> dict[Any, float]:

@@ -70,7 +70,7 @@ def test_requeue_and_disable_race_with_the_result_and_the_next_poll(
                 # Out of the way of the next round.
                 client.post(f"/v1/client/jobs/{job_id}/cancel")
     for process in processes:
-        process.engine.dispose()
+        process.close()
     assert len(admin.get("/v1/admin/receipts").json["items"]) == accepted
 
 
@@ -105,5 +105,5 @@ def test_a_poll_that_waited_for_its_miner_to_be_disabled_gets_nothing(
         with pytest.raises(MinerDisabled):
             polling.result()
 
-    other_process.engine.dispose()
+    other_process.close()
     assert client.job(job_id)["status"] == "pending"

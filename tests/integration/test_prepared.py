@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, bindparam, column, event, insert, select, table, text
+from sqlalchemy import Connection, bindparam, column, event, insert, make_url, select, table, text
 from sqlalchemy.exc import DBAPIError
 
 from coordinator.core.database import Database
@@ -16,6 +16,11 @@ from tests.databases import PostgresCluster
 
 THINGS = table("things", *(column(name) for name in ("id", "name", "amount", "share")))
 ADD = {"id": "a", "name": "first", "amount": 1, "share": 0.5}
+_REFUSE_WITH_THE_COMMIT = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not with the commit'; END $$;
+CREATE CONSTRAINT TRIGGER refuses AFTER INSERT ON things DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW WHEN (NEW.amount = 1) EXECUTE FUNCTION refuse()
+"""
 
 
 class BrokenOff(Exception):
@@ -28,7 +33,7 @@ def database(database_url: str) -> Iterator[Database]:
     definition = "id varchar(36) PRIMARY KEY, name text, amount bigint, share double precision"
     database.write(lambda tx: tx.execute(text(f"CREATE TABLE things ({definition})")))
     yield database
-    database.engine.dispose()
+    database.close()
 
 
 @pytest.fixture
@@ -215,7 +220,7 @@ class TestPreparedByTheServer:
         before = [found(), *(found_otherwise() for _ in range(4))]
         migrating = Database(database_url)
         migrating.write(lambda tx: tx.execute(text("ALTER TABLE things ALTER amount TYPE integer")))
-        migrating.engine.dispose()
+        migrating.close()
 
         assert [found(), found_otherwise()] == before[:2] == [[("first", 1)]] * 2
 
@@ -244,36 +249,82 @@ class TestOnPostgres:
 
         assert [len(name) for name in names(database)] == [3_000_000] * 5
 
+    def test_whoever_goes_on_after_an_error_is_told_that_nothing_was_committed(
+        self, database: Database, add: Prepared
+    ) -> None:
+        def work(tx: Connection) -> None:
+            add.rows(tx, ADD)
+            with pytest.raises(DBAPIError, match="division"):
+                tx.execute(text("SELECT 1 / 0"))
+
+        with pytest.raises(DBAPIError, match="nothing was committed"):
+            database.write(work)
+
+        assert names(database) == []
+
+    def test_transactions_are_of_their_kind_whatever_is_the_default(
+        self, database: Database, database_url: str
+    ) -> None:
+        show = Prepared(text("SELECT current_setting('transaction_isolation') AS level"))
+        name = make_url(database_url).database
+        database.write(
+            lambda tx: tx.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_isolation = serializable'))
+        )
+        database.close()
+
+        [written] = database.write(lambda tx: show.later(tx, {})).rows()
+        [seen] = database.snapshot(lambda tx: show.later(tx, {})).rows()
+
+        assert (written.level, seen.level) == ("read committed", "repeatable read")
+
+    @pytest.mark.parametrize("others", [0, 1])
+    def test_what_is_refused_only_with_the_commit_is_told_and_nothing_is_left(
+        self, database: Database, add: Prepared, others: int
+    ) -> None:
+        database.write(lambda tx: tx.execute(text(_REFUSE_WITH_THE_COMMIT)))
+
+        def work(tx: Connection) -> None:
+            for _ in range(others):
+                tx.execute(text("SELECT 1"))
+            add.later(tx, ADD)
+
+        with pytest.raises(DBAPIError, match="not with the commit"):
+            database.write(work)
+
+        assert names(database) == []
+        database.write(lambda tx: add.later(tx, {**ADD, "amount": 2}))
+        assert names(database) == ["first"]
+
     def test_what_is_asked_alone_is_committed_and_heard_by_the_next_who_takes_the_connection(
         self, database: Database
     ) -> None:
         add = Prepared(insert(THINGS).returning(THINGS.c.name))
 
-        asked = add.ask(database.engine, ADD)
+        asked = add.ask(database, ADD)
 
         with pytest.raises(BrokenOff):
             database.write(fail)
         assert names(database) == ["first"]
-        assert asked.row(database.engine).name == "first"
+        assert asked.row(database).name == "first"
 
     def test_what_fails_alone_is_told_to_the_one_who_asked(self, database: Database) -> None:
         add = Prepared(insert(THINGS).returning(THINGS.c.name))
-        add.ask(database.engine, ADD)
+        add.ask(database, ADD)
 
-        again = add.ask(database.engine, ADD)
+        again = add.ask(database, ADD)
 
         assert names(database) == ["first"]
         with pytest.raises(psycopg.errors.UniqueViolation):
-            again.row(database.engine)
+            again.row(database)
 
     def test_a_connection_that_breaks_while_something_is_asked_is_replaced(
         self, postgres: PostgresCluster, database: Database
     ) -> None:
         sleep = Prepared(text("SELECT pg_sleep(CAST(:seconds AS double precision))"))
-        asked = sleep.ask(database.engine, {"seconds": 60.0})
+        asked = sleep.ask(database, {"seconds": 60.0})
 
         postgres.restart("immediate")
 
         assert names(database) == []
         with pytest.raises(psycopg.OperationalError):
-            asked.row(database.engine)
+            asked.row(database)

@@ -242,7 +242,7 @@ def test_postgres_does_not_log_what_it_counts(postgres: PostgresCluster) -> None
     kind = text("SELECT relpersistence FROM pg_class WHERE relname = 'rate_counters'")
 
     assert database.read(lambda tx: tx.scalar(kind)) == "u"
-    database.engine.dispose()
+    database.close()
 
 
 @pytest.mark.parametrize("database_url", ["pgbouncer"], indirect=True)
@@ -251,12 +251,12 @@ def test_behind_a_pooler_it_counts_without_a_kept_plan(database_url: str) -> Non
     from coordinator.core.rates import PostgresRates
 
     database = Database(database_url)
-    rates = PostgresRates(database.engine)
+    rates = PostgresRates(database)
 
     assert [rates.take("somebody", 2)().admitted for _ in range(3)] == [True, True, False]
     plans = text("SELECT count(*) FROM pg_prepared_statements")
     assert database.read(lambda tx: tx.scalar(plans)) == 0
-    database.engine.dispose()
+    database.close()
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -265,12 +265,12 @@ def test_calls_are_counted_again_once_a_migration_has_changed_the_columns(databa
     from coordinator.core.rates import PostgresRates
 
     database, migrating = Database(database_url), Database(database_url)
-    rates = PostgresRates(database.engine)
+    rates = PostgresRates(database)
     assert rates.take("somebody", 2)().admitted
     migrating.write(lambda tx: tx.execute(text("ALTER TABLE rate_counters ALTER used TYPE bigint")))
-    migrating.engine.dispose()
+    migrating.close()
     with pytest.raises(psycopg.errors.FeatureNotSupported):
         rates.take("somebody", 2)()
 
     assert [rates.take("somebody", 2)().admitted for _ in range(2)] == [True, False]
-    database.engine.dispose()
+    database.close()

@@ -254,7 +254,7 @@ def test_two_databases_never_have_logs_of_one_name(api: Api, tmp_path: Any) -> N
     upgrade(url)
     other = Database(url)
     name = other.read(lambda tx: tx.scalar(text("SELECT origin FROM receipt_log_origin")))
-    other.engine.dispose()
+    other.close()
 
     assert checkpoint(api).origin.startswith("aitbc-coordinator/receipts/")
     assert checkpoint(api).origin != name

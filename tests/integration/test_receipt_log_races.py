@@ -172,7 +172,7 @@ def test_an_older_receipt_that_is_committed_while_newer_ones_are_taken_in_is_not
 
     older = other.write(commit_late)
 
-    other.engine.dispose()
+    other.close()
     assert older < min(newer)
     assert checkpoint(api).size == 3
     assert entries() == list(enumerate([*newer, older]))
@@ -192,5 +192,5 @@ def test_results_do_not_wait_for_the_log(api: Api, database_url: str) -> None:
         return int(tx.scalar(WAITING_FOR_A_LOCK) or 0)
 
     assert other.write(take_in_slowly) == 0
-    other.engine.dispose()
+    other.close()
     assert checkpoint(api).size == 4

@@ -84,7 +84,7 @@ def all_rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
             }
         )
     finally:
-        database.engine.dispose()
+        database.close()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
@@ -144,7 +144,7 @@ class TestRestored:
         database = Database(restored_url)
         with pytest.raises(Exception, match=r"(?i)never|append"):
             database.write(lambda tx: tx.execute(text("DELETE FROM ledger_entries")))
-        database.engine.dispose()
+        database.close()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

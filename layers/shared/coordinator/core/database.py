@@ -1,11 +1,12 @@
 """Transactions on SQLite and Postgres: committed before the caller goes on, tried again where that is safe."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
@@ -16,7 +17,8 @@ from coordinator.core.database_url import parse_url
 from coordinator.core.errors import ConfigurationError
 from coordinator.core.log import log_exception, logger
 from coordinator.core.secrets import Given, Secret
-from coordinator.core.sqlite import WRITE_OPTION, WriterLock, sqlite_engine
+from coordinator.core.sqlite import WriterLock, sqlite_engine
+from coordinator.core.transactions import Kind, will_be
 
 T = TypeVar("T")
 
@@ -42,12 +44,16 @@ _ATTEMPTS = 5
 # when asked again.
 _UNDONE_BY_SERVER = frozenset({"40001", "40P01", "26000", "0A000"})
 _CONNECT_TIMEOUT_SECONDS = 5
+# Another thread of this process has its connection for no longer.
+_TURN_SECONDS = 30
 STATEMENT_TIMEOUT_MS = 10_000
 # A statement that is used again is worth a plan that is kept.
 _PREPARED_AFTER = 2
 # Of a connection that is a server's own.
 _SETTINGS = {
     "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+    # Of what is a transaction by being sent together.
+    "default_transaction_isolation": "read committed",
     # Conditions of partial indexes stand in the statements as they are, so no plan depends on a parameter.
     "plan_cache_mode": "force_generic_plan",
     # A plan made while a table was new would read it from end to end for as long as it is kept.
@@ -76,25 +82,24 @@ class Database:
     def __init__(self, url: str | Secret[URL]) -> None:
         where: Secret[URL] = Given(parse_url(url)) if isinstance(url, str) else url
         self._writer: WriterLock | None = None
+        self._is_usable: Callable[[Connection], bool] = lambda _: True
         if isinstance(where, Given) and where.value.get_backend_name() == "sqlite":
-            self.engine = self._read_engine = self._snapshot_engine = sqlite_engine(where.value)
+            self.engine = sqlite_engine(where.value)
             self._writer = WriterLock(Path(str(where.value.database)))
         else:
             self.engine = _postgres_engine(where)
-            # At READ COMMITTED every statement has its own snapshot anyway; so BEGIN and COMMIT need not travel.
-            self._read_engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-            self._snapshot_engine = self.engine.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
-        self._write_engine = self.engine.execution_options(**{WRITE_OPTION: True})
+            self._is_usable = import_module("coordinator.core.wire").is_usable
+        # Kept, as taking one out of a pool for each transaction takes as long as a transaction does.
+        self._connection: Connection | None = None
+        self._turn = Lock()
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Runs work that only reads."""
-        return self._run(work, self._read_engine)
+        return self._run(work, Kind.READ)
 
     def snapshot(self, work: Callable[[Connection], T]) -> T:
         """Runs work that only reads, and whose statements must all see the same state."""
-        return self._run(work, self._snapshot_engine)
+        return self._run(work, Kind.SNAPSHOT)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Runs work in one transaction, committed when this returns; an exception leaves nothing behind.
@@ -102,17 +107,53 @@ class Database:
         Serialization failures, deadlocks and connections that broke before the commit are tried again, so `work`
         must have no effect but on the database.
         """
-        return self._run(work, self._write_engine)
+        return self._run(work, Kind.WRITE)
 
-    def _run(self, work: Callable[[Connection], T], engine: Engine) -> T:
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """This process's connection, outside of any transaction, for one thread at a time.
+
+        Raises:
+            TimeoutError: another thread did not give it back.
+        """
+        if not self._turn.acquire(timeout=_TURN_SECONDS):
+            raise TimeoutError("another thread has the connection")
+        try:
+            known = self._connection
+            if known is not None and (known.invalidated or not self._is_usable(known)):
+                self._drop()
+            if self._connection is None:
+                self._connection = self.engine.connect()
+            yield self._connection
+        finally:
+            if self._connection is not None and self._connection.in_transaction():
+                # What was broken off before it could be undone is not to be the next one's.
+                self._drop()
+            self._turn.release()
+
+    def close(self) -> None:
+        """Closes the connection; the next transaction opens another."""
+        with self._turn:
+            self._drop()
+            self.engine.dispose()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if not connection.invalidated:
+                connection.invalidate()
+            connection.close()
+
+    def _run(self, work: Callable[[Connection], T], kind: Kind) -> T:
         attempt = 1
         while True:
             committing = False
             last_steps: dict[type[LastStep], LastStep] = {}
             try:
-                with self._turn(engine), engine.connect() as connection:
+                with self._writers_turn(kind), self.connection() as connection:
                     if condition := _condition.get():
                         condition()
+                    will_be(connection, kind)
                     connection.info[_LAST_STEPS] = last_steps
                     transaction = connection.begin()
                     try:
@@ -128,6 +169,7 @@ class Database:
                     except IntegrityError:
                         # SQLAlchemy takes the transaction for ended, but not what the server has refused.
                         self.engine.dialect.do_rollback(connection.connection)
+                        transaction.rollback()
                         raise
                     except BaseException:
                         # SQLAlchemy takes the transaction for ended and would hand it to the next request as it is.
@@ -145,8 +187,8 @@ class Database:
             for step in steps:
                 self.read(lambda tx, step=step: step.explain(tx, error))  # type: ignore[misc]
 
-    def _turn(self, engine: Engine) -> AbstractContextManager[None]:
-        return self._writer.held() if engine is self._write_engine and self._writer else nullcontext()
+    def _writers_turn(self, kind: Kind) -> AbstractContextManager[None]:
+        return self._writer.held() if kind is Kind.WRITE and self._writer else nullcontext()
 
 
 @cache
@@ -213,12 +255,13 @@ def _postgres_engine(where: Secret[URL]) -> Engine:
         hide_parameters=True,
         pool_size=1,
         max_overflow=0,
-        isolation_level="READ COMMITTED",
         connect_args={
             "prepare_threshold": None,
             # No settings among them: poolers refuse what they can't keep for each client.
             "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
             "application_name": "aitbc-coordinator",
+            # `coordinator.core.wire` says when a transaction begins, and as what.
+            "autocommit": True,
         },
     )
     if not isinstance(where, Given):
@@ -268,7 +311,6 @@ def _prepare_statements_unless_pooled(connection: Any, _record: Any) -> None:
     nothing may be set. It shows by its greeting: poolers tell clients a process id of their own making, not that of a
     server process. Statements then have the timeout of the role, which the migration sets.
     """
-    connection.autocommit = True
     settings = {"names": list(_SETTINGS), "values": list(_SETTINGS.values())}
     told = connection.execute(_SET_UNLESS_POOLED, {"greeted": connection.info.backend_pid, **settings})
     timeout, is_servers_own, _ = told.fetchone()
@@ -276,4 +318,3 @@ def _prepare_statements_unless_pooled(connection: Any, _record: Any) -> None:
         connection.prepare_threshold = _PREPARED_AFTER
     elif timeout == "0":
         logger.warning("statements have no timeout behind this pooler")
-    connection.autocommit = False

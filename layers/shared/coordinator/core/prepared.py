@@ -10,11 +10,12 @@ import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Engine, Executable
+from sqlalchemy import Connection, Executable
 
 from coordinator.core.compiled import Values, compiled, literals, row_of, tell_listeners, wrapped
 
 if TYPE_CHECKING:
+    from coordinator.core.database import Database
     from coordinator.core.wire import Asked, PostgresText, Wire
 
 
@@ -50,17 +51,15 @@ class Prepared:
         wire: Wire = tx.connection.driver_connection.wire  # type: ignore[union-attr]
         return wire.add(tx, self._text_for_postgres(values), values)
 
-    def ask(self, engine: Engine, values: Values) -> "Asked":
+    def ask(self, database: "Database", values: Values) -> "Asked":
         """Sends it to a PostgreSQL server as a transaction of its own; what it gives can be asked for later."""
-        pooled = engine.raw_connection()
-        try:
-            wire: Wire = pooled.driver_connection.wire  # type: ignore[union-attr]
-            return wire.ask(self._text_for_postgres(values), values)
-        except BaseException:
-            pooled.invalidate()
-            raise
-        finally:
-            pooled.close()
+        with database.connection() as connection:
+            wire: Wire = connection.connection.driver_connection.wire  # type: ignore[union-attr]
+            try:
+                return wire.ask(self._text_for_postgres(values), values)
+            except BaseException:
+                connection.invalidate()
+                raise
 
     def _on_sqlite(self, tx: Connection, values: Values) -> list[Any]:
         if self._sqlite is None:

@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from coordinator.core.clock import NOW_US_SQL, SECOND_US, machine_now_us
-from coordinator.core.database import database
+from coordinator.core.database import Database, database
 from coordinator.core.prepared import Prepared
 from coordinator.core.sqlite import BUSY_TIMEOUT_SECONDS, WriterLock
 
@@ -57,7 +57,7 @@ def rates() -> Rates:
     engine = database().engine
     if engine.dialect.name == "sqlite":
         return SqliteRates(Path(f"{engine.url.database}.rates"))
-    return PostgresRates(engine)
+    return PostgresRates(database())
 
 
 class Log:
@@ -151,22 +151,21 @@ class SqliteRates:
 class PostgresRates:
     """Counters in an unlogged table, counted in one statement that is its own transaction."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def take(self, key: str, limit: int) -> Callable[[], Verdict]:
-        asked = _TAKE.ask(self._engine, {"key": key, "limit": limit, "together_us": _together_us(limit)})
+        asked = _TAKE.ask(self._database, {"key": key, "limit": limit, "together_us": _together_us(limit)})
 
         def verdict() -> Verdict:
-            counted = asked.row(self._engine)
+            counted = asked.row(self._database)
             remaining = max(0, limit - counted.used)
             return Verdict(counted.admitted, remaining, counted.oldest_us + WINDOW_US - counted.asked_us)
 
         return verdict
 
     def sweep(self) -> None:
-        with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            connection.execute(_SWEEP)
+        self._database.write(lambda tx: tx.execute(_SWEEP))
 
 
 def _together_us(limit: int) -> int:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,12 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from coordinator.core.clock import machine_now_us
+from coordinator.core.compiled import tell_listeners, wrapped
 from coordinator.core.config import in_lambda
 from coordinator.core.errors import ConfigurationError
+from coordinator.core.transactions import Kind, kind_of
 
 BUSY_TIMEOUT_SECONDS = 10
-# The execution option that makes a transaction begin as a writer's.
-WRITE_OPTION = "coordinator_write"
 
 
 class WriterLock:
@@ -72,9 +73,14 @@ def _prepare_connection(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITE_OPTION, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin(tx: Connection) -> None:
+    begin = "BEGIN IMMEDIATE" if kind_of(tx) is Kind.WRITE else "BEGIN"
+    tell_listeners(tx, begin, {})
+    driver: Any = tx.connection.driver_connection
+    try:
+        driver.execute(begin)
+    except sqlite3.Error as error:
+        raise wrapped(tx, begin, error, sqlite3.Error) from error
 
 
 def _refuse_unsafe_place(path: Path) -> None:

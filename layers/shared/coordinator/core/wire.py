@@ -7,18 +7,26 @@ import select
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from psycopg import Error, IsolationLevel, OperationalError
-from psycopg.errors import error_from_result
+from psycopg import Error, OperationalError
+from psycopg.errors import InFailedSqlTransaction, error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from sqlalchemy import Connection, Engine, Executable, event
 from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.exc import DisconnectionError
 
 from coordinator.core.compiled import Values, compiled, literals, row_of, tell_listeners, wrapped
+from coordinator.core.transactions import Kind, kind_of
 
-_BEGIN = {IsolationLevel.READ_COMMITTED: b"BEGIN ISOLATION LEVEL READ COMMITTED"}
+if TYPE_CHECKING:
+    from coordinator.core.database import Database
+
+# At READ COMMITTED every statement has its own snapshot; so where nothing is written, each is its own transaction.
+_BEGIN = {
+    Kind.READ: None,
+    Kind.SNAPSHOT: b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    Kind.WRITE: b"BEGIN ISOLATION LEVEL READ COMMITTED",
+}
 _COMMIT = b"COMMIT"
 _ROLLBACK = b"ROLLBACK"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: after these another connection is needed.
@@ -38,12 +46,10 @@ def follow_transactions(engine: Engine) -> None:
     def connect(driver: Any, _record: Any) -> None:
         driver.wire = Wire(driver)
 
-    @event.listens_for(engine, "checkout")
-    def checkout(driver: Any, _record: Any, _pooled: Any) -> None:
-        if driver.wire.asked is not None:
-            driver.wire.hear()
-        elif driver.wire.closed_by_server():
-            raise DisconnectionError
+    @event.listens_for(engine, "begin")
+    def begin(tx: Connection) -> None:
+        driver: Any = tx.connection.driver_connection
+        driver.wire.begin(_BEGIN[kind_of(tx)])
 
     @event.listens_for(engine, "handle_error")
     def replace(context: Any) -> None:
@@ -54,7 +60,7 @@ def follow_transactions(engine: Engine) -> None:
     def send(tx: Connection, cursor: Any, *_: Any) -> None:
         # Of our own statements the others are told without a cursor.
         driver: Any = tx.connection.driver_connection
-        if cursor is not None and driver.wire.waiting:
+        if cursor is not None:
             driver.wire.send(tx)
 
     dialect: Any = engine.dialect
@@ -74,6 +80,12 @@ def follow_transactions(engine: Engine) -> None:
     dialect.do_commit, dialect.do_rollback = commit, rollback
 
 
+def is_usable(connection: Connection) -> bool:
+    """Tells whether a connection can be spoken to, having heard what was asked on it."""
+    wire: Wire = connection.connection.driver_connection.wire  # type: ignore[union-attr]
+    return wire.hear() if wire.asked is not None else not wire.closed_by_server()
+
+
 class Asked:
     """A statement that was sent by itself, and whose result nobody has waited for yet."""
 
@@ -82,7 +94,7 @@ class Asked:
         self._result: Any = None
         self._error: Error | None = None
 
-    def row(self, engine: Engine) -> Any:
+    def row(self, database: "Database") -> Any:
         """The first row of its result.
 
         Raises:
@@ -90,7 +102,8 @@ class Asked:
         """
         if self._result is None and self._error is None:
             # Whoever takes the connection hears what was asked on it.
-            engine.raw_connection().close()
+            with database.connection():
+                pass
         if self._error is not None:
             raise self._error
         return self.text.rows(self._result)[0]
@@ -177,6 +190,8 @@ class Wire:
         self.asked: Asked | None = None
         # Of each command that is under way, the name that it prepares or who hears its result.
         self._sent: list[bytes | Asked | Waiting | None] = []
+        # What begins the transaction, unless its statements are their own.
+        self._begin: bytes | None = None
 
     @property
     def idle(self) -> bool:
@@ -190,6 +205,10 @@ class Wire:
                 self._pgconn.consume_input()
         return bool(self._pgconn.status != ConnStatus.OK)
 
+    def begin(self, how: bytes | None) -> None:
+        """Begins a transaction, with its first statement."""
+        self._begin = how
+
     def add(self, tx: Connection, text: PostgresText, values: Values) -> Waiting:
         tell_listeners(tx, text.text, values)
         added = Waiting(self, tx, text, values)
@@ -199,38 +218,41 @@ class Wire:
     def ask(self, text: PostgresText, values: Values) -> Asked:
         """Sends a statement as a transaction of its own, and waits for nothing."""
         asked = Asked(text, values)
-        self._send([asked], begin=False, commit=False)
+        self._send([asked])
         while self._pgconn.flush():
             self._poll_to_send()
         self.asked = asked
         return asked
 
-    def hear(self) -> None:
-        """Waits for what was asked, and lets the connection be used again.
-
-        Raises:
-            DisconnectionError: the connection is lost, so the pool needs another.
-        """
+    def hear(self) -> bool:
+        """Waits for what was asked; tells whether the connection can still be used."""
         asked, self.asked = self.asked, None
-        if asked is None:
-            return
         try:
             self._receive()
         except Error as error:
+            assert asked is not None  # noqa: S101
             asked.failed(error)
-            if self._pgconn.status != ConnStatus.OK or _is_unusable_after(error):
-                raise DisconnectionError from error
+            return self._pgconn.status == ConnStatus.OK and not _is_unusable_after(error)
+        except BaseException:
+            # An answer may be under way that nobody would wait for.
+            self._driver.close()
+            raise
+        return True
 
     def send(self, tx: Connection) -> None:
-        """Sends what waits, and hears what it gives."""
+        """Sends what waits, and what begins the transaction before it, and hears what it gives."""
+        begin = self._begin if self._pgconn.transaction_status == TransactionStatus.IDLE else None
+        if begin is None and not self.waiting:
+            return
         waiting, self.waiting = self.waiting, []
         try:
-            self._pipeline(waiting, begin=not self._driver.autocommit)
+            self._pipeline(waiting, begin=begin)
         except Error as error:
             lost = self._pgconn.status != ConnStatus.OK or _is_unusable_after(error)
             if lost:
                 tx.invalidate(error)
-            raise wrapped(tx, waiting[-1].text.text, error, Error, lost=lost) from error
+            told = waiting[-1].text.text if waiting else (begin or b"").decode()
+            raise wrapped(tx, told, error, Error, lost=lost) from error
         except BaseException:
             # Answers may be under way that nobody would wait for.
             tx.invalidate()
@@ -238,9 +260,14 @@ class Wire:
 
     def commit(self) -> None:
         """Commits, after what waits."""
-        if self.waiting or self._pgconn.transaction_status != TransactionStatus.IDLE:
-            waiting, self.waiting = self.waiting, []
-            self._pipeline(waiting, begin=True, commit=True)
+        waiting, self.waiting = self.waiting, []
+        if self._pgconn.transaction_status != TransactionStatus.IDLE:
+            self._pipeline(waiting, commit=True)
+        elif waiting:
+            # What is sent together is a transaction of the server's default kind, which may be another behind a pooler.
+            implied = self._begin == _BEGIN[Kind.WRITE] and self._driver.prepare_threshold is not None
+            begin = None if implied else self._begin
+            self._pipeline(waiting, begin=begin, commit=begin is not None)
 
     def rollback(self) -> None:
         """Undoes what was done; the driver, which would have the server forget all that is prepared, need not."""
@@ -250,7 +277,7 @@ class Wire:
             with suppress(Error):
                 self._pgconn.exec_(_ROLLBACK)
 
-    def _pipeline(self, statements: Sequence[Waiting], *, begin: bool, commit: bool = False) -> None:
+    def _pipeline(self, statements: Sequence[Waiting], *, begin: bytes | None = None, commit: bool = False) -> None:
         """Sends statements in one go, and hears their results.
 
         Raises:
@@ -259,13 +286,13 @@ class Wire:
         self._send(statements, begin=begin, commit=commit)
         self._receive()
 
-    def _send(self, statements: Sequence[Asked | Waiting], *, begin: bool, commit: bool) -> None:
+    def _send(self, statements: Sequence[Asked | Waiting], *, begin: bytes | None = None, commit: bool = False) -> None:
         pgconn = self._pgconn
         given = [(statement, statement.text.parameters(statement.values)) for statement in statements]
         self._sent = sent = list[bytes | Asked | Waiting | None]()
         pgconn.enter_pipeline_mode()
-        if begin and pgconn.transaction_status == TransactionStatus.IDLE:
-            pgconn.send_query_params(_BEGIN[self._driver.isolation_level], None)
+        if begin is not None:
+            pgconn.send_query_params(begin, None)
             sent.append(None)
         for statement, parameters in given:
             text = statement.text
@@ -284,7 +311,7 @@ class Wire:
 
     def _receive(self) -> None:
         results = [self._result_of_command() for _ in self._sent]
-        self._result()
+        refusal = self._end_of_pipeline()
         self._pgconn.exit_pipeline_mode()
         for sent, result in zip(self._sent, results, strict=True):
             if result.status == ExecStatus.FATAL_ERROR:
@@ -296,6 +323,20 @@ class Wire:
                 self._prepared.add(sent)
             elif sent is not None:
                 sent.heard(result)
+            elif result.command_status == _ROLLBACK:
+                # Somebody went on after an error, and the server answers a COMMIT so.
+                raise InFailedSqlTransaction("nothing was committed, as a statement before had failed")
+        if refusal is not None:
+            raise error_from_result(refusal)
+
+    def _end_of_pipeline(self) -> Any:
+        """What the server says when it can't commit what is a transaction by being sent together."""
+        refusal = None
+        while (result := self._result()) is None or result.status != ExecStatus.PIPELINE_SYNC:
+            if self._pgconn.status != ConnStatus.OK:
+                raise OperationalError(self._pgconn.get_error_message())
+            refusal = refusal if result is None else result
+        return refusal
 
     def _result_of_command(self) -> Any:
         result = self._result()

@@ -103,7 +103,7 @@ def main() -> int:
     try:
         broken = database.snapshot(broken_laws)
     finally:
-        database.engine.dispose()
+        database.close()
     for law in LAWS:
         told = f"BROKEN  {law}: {', '.join(broken[law])}" if law in broken else f"holds   {law}"
         sys.stdout.write(told + "\n")

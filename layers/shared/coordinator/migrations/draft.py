@@ -5,7 +5,9 @@ import tempfile
 from pathlib import Path
 
 from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 
 from coordinator.core.database import Database
 from coordinator.migrations.upgrade import alembic_config, upgrade
@@ -19,12 +21,15 @@ def draft(message: str) -> None:
         url = f"sqlite:///{Path(folder) / 'draft.db'}"
         upgrade(url)
         database = Database(url)
-        with database.engine.connect() as connection:
-            config.attributes["connection"] = connection
-            command.revision(config, message, autogenerate=True, rev_id=revision)
-        database.engine.dispose()
+        database.read(lambda tx: _compare(tx, config, message, revision))
+        database.close()
     places = "HEAD in migrations/__init__.py and Revision in template.yaml"
     print(f"Read it, then set {places} to {revision!r}.")  # noqa: T201  (a command)
+
+
+def _compare(tx: Connection, config: Config, message: str, revision: str) -> None:
+    config.attributes["connection"] = tx
+    command.revision(config, message, autogenerate=True, rev_id=revision)
 
 
 if __name__ == "__main__":

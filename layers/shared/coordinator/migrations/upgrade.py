@@ -37,7 +37,7 @@ def upgrade(url: str | Secret[URL], revision: str = "head") -> None:
     try:
         database.write(lambda tx: _upgrade(tx, revision))
     finally:
-        database.engine.dispose()
+        database.close()
 
 
 def alembic_config() -> Config:
