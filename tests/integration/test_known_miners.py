@@ -102,6 +102,20 @@ def test_a_known_miner_at_its_limit_is_handed_what_it_holds(client: Api, miner: 
     assert [item["redelivered"] for item in second] == [True, True]
 
 
+@pytest.mark.parametrize("limit", [1, 5])
+def test_a_known_miner_that_holds_more_than_it_still_may_gets_no_more(client: Api, miner: Api, limit: int) -> None:
+    me = known(miner, concurrency=3)
+    held = [client.submit()["id"] for _ in range(3)]
+    client.submit()
+    assert [item["id"] for item in me.poll()] == held
+
+    miner.register(concurrency=1)
+
+    for _ in range(3):
+        assert {item["id"] for item in me.poll(limit)} <= set(held)
+    assert broken_laws() == {}
+
+
 def test_what_a_known_miner_registers_anew_counts_at_once(client: Api, miner: Api) -> None:
     me = known(miner, concurrency=1)
     texts = client.submit(job_type="text_embedding")["id"]
@@ -193,6 +207,25 @@ def test_while_others_hold_the_best_jobs_a_known_miner_gets_the_next_best(
         engine.dispose()
 
     assert [item["id"] for item in taken] == [plain]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("concurrency", [1, 9])
+def test_while_others_hold_the_first_of_one_class_a_known_miner_gets_the_others(
+    client: Api, miner: Api, database_url: str, concurrency: int
+) -> None:
+    me = known(miner, concurrency=concurrency)
+    first, *others = [client.submit()["id"] for _ in range(3)]
+    engine = create_engine(database_url)
+    try:
+        with engine.connect() as other:
+            other.execute(text("SELECT id FROM jobs WHERE id = :first FOR UPDATE"), {"first": first})
+
+            taken = me.poll()
+    finally:
+        engine.dispose()
+
+    assert [item["id"] for item in taken] == others[:concurrency]
 
 
 def poll_together(meet: Meet, number: int, owner_id: str, miner_id: str, limit: int) -> None:

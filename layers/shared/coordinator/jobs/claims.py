@@ -59,7 +59,7 @@ def take(tx: Connection, miner: Row[Any], classes: list[int], most: int) -> Foun
     asked = {"miner_id": miner.id, "price": miner.price_atoms, "concurrency": miner.concurrency}
     if tx.dialect.name == "sqlite":
         return _take_on_sqlite(tx, {**asked, "classes": json.dumps(classes)})
-    statement = _postgres_statement(alone=False, several=most > 1, free=miner.price_atoms == 0)
+    statement = _postgres_statement(miner.price_atoms, classes, most, alone=False)
     return _found(statement.rows(tx, {**asked, "classes": classes, "most": most, "lease_us": _lease_us()}), most)
 
 
@@ -149,18 +149,18 @@ def _ask(tx: Connection, miner: Known, most: int, *, note_assigned: bool) -> Lat
         "lease_us": _lease_us(),
         "heartbeat_timeout_us": settings().heartbeat_timeout_seconds * clock.SECOND_US,
     }
-    statement = _postgres_statement(alone=True, several=most > 1, free=miner.price_atoms == 0)
+    statement = _postgres_statement(miner.price_atoms, miner.classes, most, alone=True)
     waiting = statement.later(tx, asked)
     if note_assigned:
         _NOTE_ASSIGNED.later(tx, {"miner_id": miner.id})
     return waiting
 
 
-def _postgres_statement(**kind: bool) -> Prepared:
+def _postgres_statement(price_atoms: int, classes: list[int], most: int, *, alone: bool) -> Prepared:
     # Where it is SQLite, nothing of PostgreSQL is needed.
     from coordinator.jobs.postgres_claims import statement  # noqa: PLC0415
 
-    return statement(**kind)
+    return statement(alone=alone, several=most > 1, one_class=len(classes) == 1, free=price_atoms == 0)
 
 
 def _found(rows: list[Any], most: int) -> Found:

@@ -1,7 +1,8 @@
 """Taking jobs on PostgreSQL: one statement finds the best, takes them and leases them to a miner.
 
-It comes in a few kinds, as a plan with less in it is begun sooner: for one job or several, for a miner of price zero or
-another, and inside a transaction that has looked at the miner before or as nearly all there is of one.
+It comes in a few kinds, as a plan with less in it is begun sooner: for one job or several, of one class or several, for
+a miner of price zero or another, and inside a transaction that has looked at the miner before or as nearly all there is
+of one.
 """
 
 from functools import cache
@@ -77,6 +78,17 @@ best AS (
     SELECT CAST(NULL AS bigint) AS class_number, CAST(sum(jobs) AS bigint) AS jobs FROM share
 )
 """
+# Of one class all of whose jobs pay enough, they stand in the index as they are to be handed out. What others are just
+# taking is as good as gone.
+_OF_ONE_CLASS = f"""
+chosen AS (
+    SELECT h.id FROM jobs AS h
+    WHERE h.status = 'pending' AND h.class_number = (CAST(:classes AS bigint[]))[1]
+    ORDER BY {ORDER("h")} LIMIT (SELECT greatest(room, 0) FROM asking) FOR UPDATE SKIP LOCKED
+), wanted AS (
+    SELECT CAST(NULL AS bigint) AS class_number, count(*) AS jobs FROM chosen
+)
+"""
 _FIRST_OF_CLASS = f"""
 SELECT h.class_number, h.priority, h.max_price_atoms, h.id FROM jobs AS h
 WHERE h.status = 'pending' AND h.class_number = best.class_number
@@ -121,15 +133,16 @@ FROM asking LEFT JOIN wanted ON true LEFT JOIN (taken LEFT JOIN leased ON leased
 
 
 @cache
-def statement(*, alone: bool, several: bool, free: bool) -> Prepared:
+def statement(*, alone: bool, several: bool, one_class: bool, free: bool) -> Prepared:
     """What takes jobs.
 
     Args:
         alone: whether it must see for itself that it may, and stand without what a caller would do after it.
         several: for more than one job.
+        one_class: of no more than one class.
         free: for a miner that asks for no pay.
     """
-    choose = (_SEVERAL if several else _ONE).format(
+    choose = (_OF_ONE_CLASS if one_class and free else _SEVERAL if several else _ONE).format(
         heads=HEADS_FOR_FREE_POSTGRES if free else HEADS_POSTGRES,
         first=_FIRST_OF_CLASS if free else _FIRST_OF_CLASS_THAT_PAY,
         pays="true" if free else _PAYS,
