@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.bench import filling
-from tests.bench.clockwork import SqlClock
 from tests.bench.databases import Databases
 from tests.bench.emulator import variables
 from tests.bench.processes import alone
@@ -85,7 +84,7 @@ def _measure_all(
         fill(queue, size)
         for case in cases:
             measured[case.name].append(_measure(case, polls))
-            say(f"claims, {kind}, {size:,} jobs, {case.name}: {_shown(measured[case.name][-1], 'poll_ms')} ms")
+            say(f"claims, {kind}, {size:,} jobs, {case.name}: {_shown(measured[case.name][-1])} ms")
     return measured
 
 
@@ -143,17 +142,13 @@ def _measure(case: _Case, count: int) -> dict[str, Any]:
         address="bench", capabilities=case.capabilities, price=case.price, hardware=case.hardware, concurrency=10
     )
     miner_id = database().write(lambda tx: leases.register(tx, owner, body)).miner.id
-    sql = SqlClock(database().engine)
     polls: list[float] = []
-    claims: list[float] = []
     wrong = ""
     until = time.monotonic() + _LONGEST_SECONDS
     while len(polls) <= count and time.monotonic() < until:
-        sql.reset()
         began = time.perf_counter()
         answer = queue.claim(owner, miner_id, 1)
         polls.append((time.perf_counter() - began) * 1000)
-        claims.append(sql.milliseconds("UPDATE jobs"))
         if bool(answer.items) == case.name.startswith("miss"):
             wrong = f"{case.name}: {len(answer.items)} jobs were given out"
         for job in answer.items:
@@ -167,24 +162,20 @@ def _measure(case: _Case, count: int) -> dict[str, Any]:
     return {
         "first_poll_ms": polls[0],
         "poll_ms": percentiles(polls[1:] or polls),
-        "claim_statement_ms": percentiles(claims[1:] or claims),
         "samples": len(polls) - 1,
         "wrong": wrong,
     }
 
 
-def _shown(figures: dict[str, Any], name: str) -> str:
-    return f"{figures[name]['p50']:.2f} / {figures[name]['p99']:.2f}"
+def _shown(figures: dict[str, Any]) -> str:
+    return f"{figures['poll_ms']['p50']:.2f} / {figures['poll_ms']['p99']:.2f}"
 
 
 def _show(kind: str, sizes: Sequence[int], measured: dict[str, list[dict[str, Any]]]) -> None:
     rows = []
     for case, figures in measured.items():
-        for what, name in (("poll and commit", "poll_ms"), ("claim statement", "claim_statement_ms")):
-            medians = [each[name]["p50"] for each in figures]
-            ratio = f"{medians[-1] / medians[0]:.2f}" if medians[0] else "-"
-            values = [_shown(each, name) if each[name]["p50"] else "-" for each in figures]
-            rows.append((case if name == "poll_ms" else "", what, *values, ratio))
+        medians = [each["poll_ms"]["p50"] for each in figures]
+        rows.append((case, "poll and commit", *map(_shown, figures), f"{medians[-1] / medians[0]:.2f}"))
         rows.append(("", "first poll", *(f"{each['first_poll_ms']:.1f}" for each in figures), ""))
     show(
         f"claims, {kind}: milliseconds, median / p99",
