@@ -1,4 +1,4 @@
-"""Whether writers of one SQLite database take turns, with the lock file and without."""
+"""Whether writers of one SQLite database take turns, with the lock files and without."""
 
 import time
 from contextlib import nullcontext
@@ -28,7 +28,7 @@ def run(size: Size, databases: Databases) -> tuple[dict[str, Any], list[str]]:
         say("fairness is about SQLite: nothing to do")
         return {}, []
     figures = {}
-    for name, locked in (("with the lock file", True), ("busy timeout alone", False)):
+    for name, locked in (("with the lock files", True), ("busy timeout alone", False)):
         say(f"fairness, {name}: {size.clients} writers, {size.seconds:g} s")
         with databases.fresh(SQLITE) as url:
             parts = [(_write, (number, size.seconds, locked)) for number in range(size.clients)]
@@ -48,9 +48,9 @@ def run(size: Size, databases: Databases) -> tuple[dict[str, Any], list[str]]:
             )
             for name, each in figures.items()
         ],
-        note="With the lock file the ratio is to be below 2, the longest wait below 1000 ms.",
+        note="With the lock files the ratio is to be below 2, the longest wait below 1000 ms.",
     )
-    given_up = figures["with the lock file"]["given_up"]
+    given_up = figures["with the lock files"]["given_up"]
     return figures, [f"{given_up} writes were given up"] if given_up else []
 
 

@@ -24,24 +24,31 @@ BUSY_TIMEOUT_SECONDS = 10
 class WriterLock:
     """Lets the writers of all processes take turns.
 
-    SQLite's own busy handler sleeps and retries, so with many writers some starve for seconds; waiting in the
-    kernel's queue for a lock on a file beside the database wakes them in turn.
+    SQLite's own busy handler sleeps and retries, so with many writers some starve for seconds; who waits in the
+    kernel's queue for a lock on a file beside the database is woken. There are two: whoever has the first waits for the
+    second, so who has just written can't take it again before one who was waiting has written.
     """
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".lock")
-        self._file: int | None = None
+        self._paths = [database.with_name(database.name + suffix) for suffix in (".next", ".lock")]
+        self._files: list[int] = []
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        if self._file is None:
-            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            finalize(self, os.close, self._file)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        if not self._files:
+            self._files = [os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600) for path in self._paths]
+            for file in self._files:
+                finalize(self, os.close, file)
+        first_in_line, writer = self._files
+        fcntl.flock(first_in_line, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(writer, fcntl.LOCK_EX)
+        finally:
+            fcntl.flock(first_in_line, fcntl.LOCK_UN)
         try:
             yield
         finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            fcntl.flock(writer, fcntl.LOCK_UN)
 
 
 def sqlite_engine(url: URL) -> Engine:
